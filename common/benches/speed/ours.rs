@@ -1,0 +1,243 @@
+//! The measures with `common`.
+
+use crate::Contestant;
+use common::{Pool, Process};
+use serde::{Deserialize, Serialize};
+use std::hint::black_box;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub struct Common;
+
+/// The trivial task.
+pub fn next(i: u64) -> u64 {
+    i + 1
+}
+
+/// A task that only computes.
+pub fn compute(rounds: u64) -> u64 {
+    (0..rounds).fold(1, |x: u64, i| {
+        (x ^ i).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
+    })
+}
+
+/// How many rounds of [`compute`] take a millisecond.
+pub fn calibrate() -> u64 {
+    let rounds = 200_000;
+    let time = (0..9).map(|_| seconds(|| _ = black_box(compute(black_box(rounds)))));
+    (rounds as f64 * 1e-3 / time.fold(f64::MAX, f64::min)) as u64
+}
+
+/// Bytes that serde takes as a whole, not one by one.
+#[derive(PartialEq)]
+struct Bytes(Vec<u8>);
+
+impl Serialize for Bytes {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Bytes;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bytes, E> {
+                Ok(Bytes(bytes.to_vec()))
+            }
+        }
+        deserializer.deserialize_bytes(Visitor)
+    }
+}
+
+fn echo(bytes: Bytes) -> Bytes {
+    bytes
+}
+
+pub fn seconds(work: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    work();
+    start.elapsed().as_secs_f64()
+}
+
+/// `what` is `apply_median` or `apply_99th`.
+pub fn quantile(mut times: Vec<f64>, what: &str) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[if what == "apply_median" {
+        times.len() / 2
+    } else {
+        times.len() * 99 / 100
+    }]
+}
+
+/// So much memory, every page of it written to.
+pub fn touched_gibibyte() -> Vec<u8> {
+    vec![1; 1 << 30]
+}
+
+/// A pool whose workers have worked.
+fn warm(workers: usize) -> Pool {
+    let pool = Pool::new(workers).expect("a pool");
+    assert_eq!(pool.map(next, 0..100).expect("results").len(), 100);
+    pool
+}
+
+fn check(results: Vec<u64>, count: u64) {
+    assert!(results.into_iter().eq(1..=count), "a wrong result");
+}
+
+fn apply_all(pool: &Pool, count: u64) {
+    let results: Vec<_> = (0..count).map(|i| pool.apply_async(next, (i,))).collect();
+    for (i, result) in results.iter().enumerate() {
+        assert_eq!(result.get().expect("a result"), i as u64 + 1);
+    }
+}
+
+impl Contestant for Common {
+    fn measure(&mut self, what: &str, workers: usize, count: usize) -> Option<f64> {
+        let tasks = count as u64;
+        let each = |seconds: f64| Some(seconds / count as f64);
+        let with_pool = |work: &dyn Fn(&Pool)| {
+            let pool = warm(workers);
+            let time = seconds(|| work(&pool));
+            pool.close().join().expect("all tasks are done");
+            each(time)
+        };
+        match what {
+            "start" => each(seconds(|| start_and_join(tasks))),
+            "start_large" => {
+                let memory = touched_gibibyte();
+                let time = seconds(|| start_and_join(tasks));
+                drop(black_box(memory));
+                each(time)
+            }
+            "make" => each(seconds(|| {
+                for _ in 0..count {
+                    let pool = Pool::new(workers).expect("a pool");
+                    check(pool.map(next, 0..workers as u64).expect("results"), workers as u64);
+                    pool.close().join().expect("all tasks are done");
+                }
+            })),
+            "apply_async" => with_pool(&|pool| apply_all(pool, tasks)),
+            "imap_unordered" => with_pool(&|pool| {
+                let sum: u64 = pool
+                    .imap_unordered(next, 0..tasks)
+                    .map(|result| result.expect("a result"))
+                    .sum();
+                assert_eq!(sum, (1..=tasks).sum());
+            }),
+            "map" => with_pool(&|pool| check(pool.map(next, 0..tasks).expect("results"), tasks)),
+            "map_single" => {
+                with_pool(&|pool| check(pool.map_with_chunksize(next, 0..tasks, 1).expect("results"), tasks))
+            }
+            "speed_up" => {
+                let pool = warm(workers);
+                let rounds = calibrate();
+                let expected = compute(rounds);
+                let alone = seconds(|| (0..count).for_each(|_| assert_eq!(compute(black_box(rounds)), expected)));
+                let together = seconds(|| {
+                    let results: Vec<_> = (0..count).map(|_| pool.apply_async(compute, (rounds,))).collect();
+                    results
+                        .iter()
+                        .for_each(|result| assert_eq!(result.get().expect("a result"), expected));
+                });
+                pool.close().join().expect("all tasks are done");
+                Some(alone / together)
+            }
+            "apply_median" | "apply_99th" => {
+                let pool = warm(workers);
+                let apply = |i| assert_eq!(pool.apply(next, (i,)).expect("a result"), i + 1);
+                Some(quantile((0..tasks).map(|i| seconds(|| apply(i))).collect(), what))
+            }
+            "idle" => {
+                let pool = warm(workers);
+                let mut pids: Vec<u32> = (0..100)
+                    .map(|_| pool.apply(std::process::id, ()).expect("a pid"))
+                    .collect();
+                pids.push(std::process::id());
+                pids.sort_unstable();
+                pids.dedup();
+                let before = cpu_time(&pids)?;
+                std::thread::sleep(Duration::from_secs(1));
+                Some(cpu_time(&pids)? - before)
+            }
+            "queue_time" | "queue_bytes" => queue(count, what),
+            _ => {
+                let size = what.strip_prefix("echo_")?.parse().expect("a size");
+                let sample: Vec<u8> = (0..size).map(|i: usize| i as u8).collect();
+                with_pool(&|pool| {
+                    for _ in 0..count {
+                        let back = pool.apply(echo, (Bytes(sample.clone()),)).expect("a result");
+                        assert!(back.0 == sample, "a wrong result");
+                    }
+                })
+            }
+        }
+    }
+}
+
+fn start_and_join(count: u64) {
+    for i in 0..count {
+        let process = Process::new(next, (i,)).start().expect("it starts");
+        assert_eq!(process.join().expect("it ends well"), i + 1);
+    }
+}
+
+/// Seconds of processor time that the threads of these processes have had (Linux), except for this one, which asks.
+fn cpu_time(pids: &[u32]) -> Option<f64> {
+    let mut nanoseconds = 0;
+    for pid in pids {
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+            let thread = thread.ok()?;
+            if thread.file_name() == *std::process::id().to_string() {
+                continue;
+            }
+            let stat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+            nanoseconds += stat.split(' ').next()?.parse::<u64>().ok()?;
+        }
+    }
+    Some(nanoseconds as f64 / 1e9)
+}
+
+/// Runs [`queue_alone`] in a process of its own, whose memory has no holes that the tasks might fill.
+fn queue(count: usize, what: &str) -> Option<f64> {
+    let program = std::env::current_exe().expect("this program");
+    let count = count.to_string();
+    let output = Command::new(program)
+        .args(["--queue-alone", &count])
+        .stderr(Stdio::inherit())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let (time, size) = text.trim().split_once(' ')?;
+    if what == "queue_time" {
+        time.parse().ok()
+    } else {
+        size.parse().ok()
+    }
+}
+
+/// Prints what it takes to queue a task while the workers are held up: seconds, and bytes beside the argument.
+pub fn queue_alone(count: usize) {
+    let pool = warm(2);
+    let _held_up = [(); 2].map(|()| pool.apply_async(std::thread::sleep, (Duration::from_secs(60),)));
+    std::thread::sleep(Duration::from_millis(200));
+    let mut results = Vec::with_capacity(count);
+    let before = resident();
+    let time = seconds(|| results.extend((0..count as u64).map(|i| pool.apply_async(next, (i,)))));
+    let bytes = (resident() - before) / count as f64 - size_of::<u64>() as f64;
+    println!("{} {bytes}", time / count as f64);
+    pool.terminate();
+}
+
+/// Bytes of memory in use (Linux; elsewhere not a number).
+fn resident() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok());
+    kilobytes.unwrap_or(f64::NAN) * 1024.0
+}

@@ -1,0 +1,160 @@
+//! Something of everything for the timeline, at a pace that the eye can follow:
+//! `TIMELINE=1 cargo run -p common --example timeline`. With words as arguments: the parts that are named by them.
+
+use common::{Pool, Process, timeline};
+use std::sync::{Barrier, Mutex};
+use std::{env, process, thread, time::Duration};
+
+fn sleep(millis: u64) {
+    thread::sleep(Duration::from_millis(millis));
+}
+
+/// Four workers, five tasks: the fifth waits until one is free.
+fn five() -> Result<(), common::Error> {
+    let pool = Pool::new(4)?;
+    let millis = [120, 90, 60, 150, 100];
+    let tasks: Vec<_> = millis
+        .iter()
+        .map(|&millis| pool.apply_async(sleep, (millis,)))
+        .collect();
+    let pool = pool.close();
+    pool.join()?;
+    tasks.iter().try_for_each(|task| task.get())
+}
+
+fn frail(task: u32) {
+    sleep(50);
+    match task {
+        2 => kill_myself(),
+        4 => process::exit(3),
+        _ => {}
+    }
+}
+
+fn kill_myself() {
+    #[cfg(unix)]
+    let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+    process::abort()
+}
+
+/// Two of its tasks end their workers.
+fn killed() -> Result<(), common::Error> {
+    let pool = Pool::new(2)?;
+    let tasks: Vec<_> = (0..6).map(|task| pool.apply_async(frail, (task,))).collect();
+    let lost = tasks.iter().filter(|task| task.get().is_err()).count();
+    assert_eq!(lost, 2);
+    pool.close().join()
+}
+
+fn parent() -> Result<(), String> {
+    let child = Process::new(sleep, (80,)).name("Grandchild").start();
+    child.and_then(|child| child.join()).map_err(|error| error.to_string())
+}
+
+/// A process in a process.
+fn family() -> Result<(), common::Error> {
+    let child = Process::new(parent, ()).name("Child").start()?;
+    child.join().map(|outcome| outcome.unwrap())
+}
+
+/// Threads that ask for a lane, and one lock for both.
+fn threads() -> Result<(), common::Error> {
+    let (lock, together) = (Mutex::new(()), Barrier::new(2));
+    thread::scope(|scope| {
+        for name in ["first", "second"] {
+            let work = || {
+                let _lane = timeline::span("round");
+                together.wait();
+                let waiting = timeline::wait("lock");
+                let _held = lock.lock().unwrap();
+                drop(waiting);
+                sleep(60);
+            };
+            thread::Builder::new()
+                .name(name.to_owned())
+                .spawn_scoped(scope, work)
+                .unwrap();
+        }
+    });
+    Ok(())
+}
+
+/// 64 workers, 10,000 tasks.
+fn many() -> Result<(), common::Error> {
+    let pool = Pool::new(64)?;
+    let tasks: Vec<_> = (0..10_000).map(|_| pool.apply_async(sleep, (2,))).collect();
+    tasks.iter().try_for_each(|task| task.get())?;
+    pool.close().join()
+}
+
+/// A thread panics, and with it this program.
+fn panic() -> Result<(), common::Error> {
+    let _lane = timeline::span("careless");
+    panic!("this is to be seen")
+}
+
+/// Leaves at once, with a line that is not finished.
+fn exit() -> Result<(), common::Error> {
+    print!("not finished");
+    process::exit(7)
+}
+
+/// Names that would be something else in a picture or a terminal.
+fn names() -> Result<(), common::Error> {
+    let _lane = timeline::span("<b>&\"\u{1b}[31m");
+    Process::new(sleep, (20,)).name("进程 <script>").start()?.join()
+}
+
+/// Children made by `fork`: one says what it does, one does not.
+#[cfg(unix)]
+fn fork() -> Result<(), common::Error> {
+    use nix::unistd::ForkResult::Child;
+    let _lane = timeline::span("two forks");
+    for speaks in [true, false] {
+        // SAFETY: this program has one thread here; the child may do whatever it likes.
+        if let Ok(Child) = unsafe { nix::unistd::fork() } {
+            let _lane = speaks.then(|| timeline::span("child"));
+            sleep(80);
+            process::exit(0);
+        }
+    }
+    while nix::sys::wait::wait().is_ok() {}
+    Ok(())
+}
+
+/// How many files this process has open.
+#[cfg(target_os = "linux")]
+fn files() -> Result<(), common::Error> {
+    println!("{}", std::fs::read_dir("/proc/self/fd").unwrap().count());
+    Ok(())
+}
+
+type Part = (&'static str, fn() -> Result<(), common::Error>);
+
+const PARTS: &[Part] = &[
+    ("five", five),
+    ("killed", killed),
+    ("family", family),
+    ("threads", threads),
+    ("many", many),
+    ("panic", panic),
+    ("exit", exit),
+    ("names", names),
+    #[cfg(unix)]
+    ("fork", fork),
+    #[cfg(target_os = "linux")]
+    ("files", files),
+];
+
+fn main() -> Result<(), common::Error> {
+    common::init();
+    let mut wanted: Vec<String> = env::args().skip(1).collect();
+    if wanted.is_empty() {
+        wanted = ["five", "killed", "family", "threads"].map(String::from).to_vec();
+    }
+    for (name, part) in PARTS.iter().filter(|(name, _)| wanted.iter().any(|word| word == name)) {
+        part()?;
+        println!("{name}: done");
+    }
+    Ok(())
+}

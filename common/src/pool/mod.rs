@@ -1,0 +1,684 @@
+//! `Pool`, after Python's `multiprocessing.Pool`.
+//!
+//! From top to bottom: this file is what a program sees; [`results`] what it holds while it waits; [`queue`] decides which
+//! item goes where; [`service`] is the thread that serves one worker; [`wire`] is what they say to each other, and
+//! [`ticket`] what they need not say; [`worker`] is the other side, in a process of its own.
+
+use crate::child::Family;
+use crate::error::Error;
+use crate::sys::{Entry, SharedMemory};
+use crate::target::{Target, encode_into, entry_of};
+use crate::{channels, child, timeline};
+use queue::{Job, Queue};
+use results::{Arrived, Encoded, Many, One, Sink, Stream, decode_arrived};
+use serde::{Serialize, de::DeserializeOwned};
+use service::{Shared, serve};
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+
+#[cfg(test)]
+mod garbage;
+mod queue;
+mod results;
+mod service;
+#[cfg(test)]
+mod simulation;
+mod ticket;
+mod wire;
+pub(crate) mod worker;
+
+pub use results::{AsyncResult, MapResult};
+
+/// So many tasks of an `imap` are on their way at most, in about so many bytes: not more, or an endless input would fill the
+/// memory.
+const AHEAD: usize = 1024;
+const AHEAD_BYTES: usize = 1 << 20;
+
+/// Worker processes that wait for tasks.
+///
+/// ```
+/// use common::Pool;
+///
+/// fn square(x: u64) -> u64 {
+///     x * x
+/// }
+///
+/// fn main() -> Result<(), common::Error> {
+///     common::init();
+///     let pool = Pool::new(4)?;
+///     assert_eq!(pool.apply(square, (5,))?, 25); // one task, waited for
+///     let result = pool.apply_async(square, (6,)); // one task, not waited for
+///     assert_eq!(pool.map(square, 0..4)?, [0, 1, 4, 9]); // many
+///     assert_eq!(result.get()?, 36);
+///     pool.close().join() // no more tasks; wait for the workers' end
+/// }
+/// ```
+///
+/// A task that panics, or that kills its worker, is an error of that task. The worker is replaced; every other task gets its
+/// result.
+///
+/// What Python reports when the program runs, the compiler reports here. An open pool cannot be joined:
+///
+/// ```compile_fail,E0599
+/// let pool = common::Pool::new(4).unwrap();
+/// pool.join();
+/// ```
+///
+/// A closed one takes no tasks:
+///
+/// ```compile_fail,E0599
+/// # fn square(x: u64) -> u64 { x * x }
+/// let pool = common::Pool::new(4).unwrap().close();
+/// pool.apply_async(square, (5,));
+/// ```
+///
+/// Nor does one that was closed under another name:
+///
+/// ```compile_fail,E0382
+/// # fn square(x: u64) -> u64 { x * x }
+/// let pool = common::Pool::new(4).unwrap();
+/// let closed = pool.close();
+/// pool.apply_async(square, (5,));
+/// ```
+///
+/// A task must be able to travel: a function, not a closure that captures:
+///
+/// ```compile_fail,E0277
+/// # let pool = common::Pool::new(4).unwrap();
+/// let names = vec!["Bob".to_string()];
+/// pool.apply(move |i: usize| names[i].clone(), (0,));
+/// ```
+///
+/// A pool that is dropped without `close` is terminated, like Python's at the end of a `with` block.
+///
+/// Source: [`multiprocessing.pool.Pool`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool).
+#[must_use = "dropping the pool terminates it"]
+pub struct Pool {
+    /// `None` only between `close` and the end of the handle.
+    core: Option<Core>,
+}
+
+/// What an open and a closed pool have in common.
+struct Core {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    processes: usize,
+    /// So many calls of `apply_async` there were.
+    applied: AtomicUsize,
+    _family: Arc<Family>,
+}
+
+impl Core {
+    fn end(&mut self) {
+        self.shared.terminate();
+        self.join_threads();
+    }
+
+    fn join_threads(&mut self) {
+        for thread in self.threads.drain(..) {
+            let _ = thread.join(); // it does not panic; if it did, its message was printed
+        }
+    }
+}
+
+/// Encodes the initializer's arguments.
+type EncodeInitializer = Box<dyn FnOnce() -> Result<(Entry, Vec<u8>), Error>>;
+
+/// How a pool is to be; made by [`Pool::builder`].
+#[must_use = "a builder does nothing before `build`"]
+pub struct Builder {
+    processes: Option<usize>,
+    max_tasks: Option<usize>,
+    initializer: Option<EncodeInitializer>,
+}
+
+impl Builder {
+    /// How many workers; the default is as in [`Pool::per_core`].
+    pub fn processes(mut self, processes: usize) -> Builder {
+        self.processes = Some(processes);
+        self
+    }
+
+    /// A function that each worker calls before its first task, also a worker that replaces another one.
+    ///
+    /// If it panics or ends its process, the worker is started anew; after a few times without success, every task gets
+    /// [`Error::Initializer`]. Ends of `ipc-channel` cannot be among its arguments: it is called more than once.
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    ///
+    /// static GREETING: OnceLock<String> = OnceLock::new();
+    ///
+    /// fn prepare(greeting: String) {
+    ///     GREETING.set(greeting).unwrap();
+    /// }
+    ///
+    /// fn greet(name: String) -> String {
+    ///     format!("{}, {name}!", GREETING.get().unwrap())
+    /// }
+    ///
+    /// fn main() -> Result<(), common::Error> {
+    ///     common::init();
+    ///     let pool = common::Pool::builder().processes(2).initializer(prepare, ("Hello".to_string(),)).build()?;
+    ///     assert_eq!(pool.apply(greet, ("Bob".to_string(),))?, "Hello, Bob!");
+    ///     pool.close().join()
+    /// }
+    /// ```
+    pub fn initializer<F, Args>(mut self, initializer: F, args: Args) -> Builder
+    where
+        F: Target<Args>,
+        F::Output: Serialize,
+        Args: Serialize + DeserializeOwned + 'static,
+    {
+        let entry = entry_of::<F, Args>(initializer);
+        self.initializer = Some(Box::new(move || {
+            Ok((entry, channels::encode_plain(&args, "the initializer's arguments")?))
+        }));
+        self
+    }
+
+    /// A worker ends after so many tasks (items of a `map` count one each), and another one takes its place. At least 1.
+    pub fn maxtasksperchild(mut self, tasks: usize) -> Builder {
+        self.max_tasks = Some(tasks.max(1));
+        self
+    }
+
+    /// Starts the workers, side by side.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoWorkers`] for 0 processes; [`Error::NotInitialised`] without [`init`](crate::init); [`Error::Start`] if one
+    /// cannot be started (then those that were are ended); [`Error::Encode`] for the initializer's arguments.
+    pub fn build(self) -> Result<Pool, Error> {
+        let processes = self.processes.unwrap_or_else(cores);
+        if processes == 0 {
+            return Err(Error::NoWorkers);
+        }
+        child::check_initialised()?;
+        let initializer = self.initializer.map(|encode| encode()).transpose()?;
+        let no_memory = |error| Error::start("a pool", error);
+        let family = Family::get().map_err(no_memory)?;
+        let (memory, handle) = SharedMemory::new(processes).map_err(no_memory)?;
+        let max_tasks = self.max_tasks.map_or(u64::MAX, |tasks| tasks as u64);
+        let shared = Arc::new(Shared::new(
+            Queue::new(processes, memory, max_tasks),
+            handle,
+            processes,
+            initializer,
+        ));
+        let mut core = Core {
+            shared,
+            threads: Vec::new(),
+            processes,
+            applied: AtomicUsize::new(0),
+            _family: family,
+        };
+        let started = start_threads(&mut core);
+        if started.is_err() {
+            core.end();
+        }
+        started.map(|()| Pool { core: Some(core) })
+    }
+}
+
+/// Starts a thread for each worker, and waits until each has started its worker.
+fn start_threads(core: &mut Core) -> Result<(), Error> {
+    let (first, outcomes) = mpsc::channel();
+    for worker in 0..core.processes {
+        let (shared, first) = (core.shared.clone(), first.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("common-pool-{worker}"))
+            .stack_size(256 * 1024);
+        let thread = thread.spawn(move || serve(&shared, worker, first));
+        core.threads
+            .push(thread.map_err(|error| Error::start("a thread of a pool", error))?);
+    }
+    drop(first);
+    outcomes.into_iter().take(core.processes).collect()
+}
+
+/// How many cores this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+}
+
+impl Pool {
+    /// A pool of so many workers. See [`Builder::build`] for errors.
+    pub fn new(processes: usize) -> Result<Pool, Error> {
+        Pool::builder().processes(processes).build()
+    }
+
+    /// A pool of as many workers as this process may use cores, which can be fewer than the machine has (`taskset`, a
+    /// container's limit).
+    pub fn per_core() -> Result<Pool, Error> {
+        Pool::builder().build()
+    }
+
+    /// For an initializer, and for workers that are replaced after some tasks.
+    pub fn builder() -> Builder {
+        Builder {
+            processes: None,
+            max_tasks: None,
+            initializer: None,
+        }
+    }
+
+    /// How many workers it has.
+    pub fn processes(&self) -> usize {
+        self.core().processes
+    }
+
+    fn core(&self) -> &Core {
+        self.core.as_ref().expect("`close` and `terminate` consume the pool")
+    }
+
+    /// Calls `f` with `args` in a worker, and waits for the result.
+    ///
+    /// # Errors
+    ///
+    /// As [`AsyncResult::get`].
+    pub fn apply<F, Args>(&self, f: F, args: Args) -> Result<F::Output, Error>
+    where
+        F: Target<Args>,
+        Args: Serialize + DeserializeOwned,
+        F::Output: Serialize + DeserializeOwned,
+    {
+        self.apply_async(f, args).get()
+    }
+
+    /// Calls `f` with `args` in a worker, as soon as one is free. Does not wait.
+    ///
+    /// Errors are told by [`AsyncResult::get`]; if that handle is dropped before, by [`ClosedPool::join`].
+    pub fn apply_async<F, Args>(&self, f: F, args: Args) -> AsyncResult<F::Output>
+    where
+        F: Target<Args>,
+        Args: Serialize + DeserializeOwned,
+        F::Output: Serialize + DeserializeOwned,
+    {
+        let one = One::new();
+        match encode_item(&args) {
+            Ok(items) => {
+                // One result has one place; the number is for the timeline.
+                let number = self.core().applied.fetch_add(1, Relaxed);
+                self.core()
+                    .shared
+                    .submit([job::<F, Args>(f, items, 1, number, one.clone())]);
+            }
+            Err(error) => drop(one.deliver(0, results::Answer::Failed(error))),
+        }
+        AsyncResult::new(one)
+    }
+
+    /// Calls `f` with every item, in chunks of a size that suits their number, and waits for all results, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Item`], with the item's place, for the first item in order that has no result. All others are done all the same.
+    pub fn map<F, A, R>(&self, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
+    where
+        F: Target<(A,), Output = R>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.map_async(f, items).get()
+    }
+
+    /// As [`map`](Pool::map), in chunks of `chunksize` items (0 counts as 1).
+    pub fn map_with_chunksize<F, A, R>(
+        &self,
+        f: F,
+        items: impl IntoIterator<Item = A>,
+        chunksize: usize,
+    ) -> Result<Vec<R>, Error>
+    where
+        F: Target<(A,), Output = R>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.submit_many(f, items.into_iter().map(|item| (item,)), Some(chunksize))
+            .get()
+    }
+
+    /// As [`map`](Pool::map), without waiting.
+    pub fn map_async<F, A, R>(&self, f: F, items: impl IntoIterator<Item = A>) -> MapResult<R>
+    where
+        F: Target<(A,), Output = R>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.submit_many(f, items.into_iter().map(|item| (item,)), None)
+    }
+
+    /// As [`map`](Pool::map), for a function of several arguments: each item is a tuple.
+    ///
+    /// ```
+    /// # fn add(a: u32, b: u32) -> u32 { a + b }
+    /// # fn main() -> Result<(), common::Error> {
+    /// # common::init();
+    /// let pool = common::Pool::new(2)?;
+    /// assert_eq!(pool.starmap(add, [(1, 2), (3, 4)])?, [3, 7]);
+    /// # pool.close().join()
+    /// # }
+    /// ```
+    pub fn starmap<F, Args, R>(&self, f: F, items: impl IntoIterator<Item = Args>) -> Result<Vec<R>, Error>
+    where
+        F: Target<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        self.submit_many(f, items, None).get()
+    }
+
+    fn submit_many<F, Args, R>(
+        &self,
+        f: F,
+        items: impl IntoIterator<Item = Args>,
+        chunksize: Option<usize>,
+    ) -> MapResult<R>
+    where
+        F: Target<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        // The chunks' size depends on the number of items, which an iterator need not know.
+        let items = items.into_iter();
+        match items.size_hint() {
+            (count, Some(most)) if count == most => self.submit_chunks(f, items, count, chunksize),
+            _ => {
+                let items: Vec<Args> = items.collect();
+                let count = items.len();
+                self.submit_chunks(f, items.into_iter(), count, chunksize)
+            }
+        }
+    }
+
+    /// Submits each chunk as soon as it is encoded: the workers begin with the first one meanwhile.
+    fn submit_chunks<F, Args, R>(
+        &self,
+        f: F,
+        items: impl Iterator<Item = Args>,
+        count: usize,
+        chunksize: Option<usize>,
+    ) -> MapResult<R>
+    where
+        F: Target<Args, Output = R>,
+        Args: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+    {
+        let many = Many::new(count);
+        // As Python: four chunks for each worker.
+        let chunksize = chunksize
+            .unwrap_or(count.div_ceil(4 * self.processes()))
+            .clamp(1, u32::MAX as usize);
+        let mut chunk = Vec::new();
+        let mut first = 0;
+        let submit = |chunk: &mut Vec<u8>, first: usize, end: usize| {
+            if end > first {
+                let items = std::mem::take(chunk).into_boxed_slice();
+                self.core()
+                    .shared
+                    .submit([job::<F, Args>(f, items, (end - first) as u32, first, many.clone())]);
+            }
+        };
+        // `take`: an iterator that lies about its length must not yield more than `many` expects.
+        for (index, args) in items.take(count).enumerate() {
+            if let Err(error) = push_args(&mut chunk, &args) {
+                // The chunk ends before this item, and the next one begins behind it.
+                submit(&mut chunk, first, index);
+                many.deliver(index, results::Answer::Failed(error));
+                first = index + 1;
+            } else if index + 1 - first == chunksize {
+                submit(&mut chunk, first, index + 1);
+                first = index + 1;
+            }
+        }
+        submit(&mut chunk, first, count);
+        MapResult::new(many)
+    }
+
+    /// Calls `f` with every item, one at a time, and yields the results in the order of the items, each as soon as it and those before it are there.
+    ///
+    /// The input is read as results are taken, about a thousand items ahead: it may be endless. An item without a result
+    /// is an error in its place; the others follow.
+    ///
+    /// ```
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> Result<(), common::Error> {
+    /// # common::init();
+    /// let pool = common::Pool::new(2)?;
+    /// let squares: Result<Vec<u64>, _> = pool.imap(square, 0..).take(5).collect(); // 0.. never ends
+    /// assert_eq!(squares?, [0, 1, 4, 9, 16]);
+    /// # pool.terminate();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn imap<F, A, R, I>(&self, f: F, items: I) -> Imap<'_, F, R, I::IntoIter>
+    where
+        F: Target<(A,), Output = R>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+        I: IntoIterator<Item = A>,
+    {
+        Imap::new(self, f, items.into_iter(), true)
+    }
+
+    /// As [`imap`](Pool::imap), but yields results as they come.
+    pub fn imap_unordered<F, A, R, I>(&self, f: F, items: I) -> Imap<'_, F, R, I::IntoIter>
+    where
+        F: Target<(A,), Output = R>,
+        A: Serialize + DeserializeOwned,
+        R: Serialize + DeserializeOwned,
+        I: IntoIterator<Item = A>,
+    {
+        Imap::new(self, f, items.into_iter(), false)
+    }
+
+    /// From here on there are no new tasks: what comes back has no `apply_async`, but a [`join`](ClosedPool::join).
+    pub fn close(mut self) -> ClosedPool {
+        ClosedPool { core: self.core.take() }
+    }
+
+    /// Ends the workers now. Tasks that are not done get [`Error::Terminated`]. Returns when no worker is left.
+    pub fn terminate(self) {}
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if let Some(core) = &mut self.core {
+            core.end();
+        }
+    }
+}
+
+/// A pool that takes no more tasks.
+///
+/// Dropping it is the same as [`join`](ClosedPool::join): accepted tasks are finished. (While a panic unwinds, it is
+/// terminated.)
+#[must_use = "dropping a closed pool waits for its tasks: call `join` to see what went wrong"]
+pub struct ClosedPool {
+    core: Option<Core>,
+}
+
+impl ClosedPool {
+    /// Waits until every accepted task is done and every worker has ended.
+    ///
+    /// Results can still be got afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Uncollected`] if tasks failed whose handles had been dropped; [`Error::Initializer`] if the workers could
+    /// not be made ready.
+    pub fn join(mut self) -> Result<(), Error> {
+        self.core.take().map_or(Ok(()), ClosedPool::finish)
+    }
+
+    fn finish(mut core: Core) -> Result<(), Error> {
+        let _blocked = timeline::blocked("join");
+        let outcome = core.shared.finish();
+        core.join_threads();
+        outcome
+    }
+
+    /// Ends the workers now; see [`Pool::terminate`].
+    pub fn terminate(mut self) {
+        if let Some(mut core) = self.core.take() {
+            core.end();
+        }
+    }
+}
+
+impl Drop for ClosedPool {
+    fn drop(&mut self) {
+        match self.core.take() {
+            Some(mut core) if std::thread::panicking() => core.end(),
+            Some(core) => drop(ClosedPool::finish(core)),
+            None => {}
+        }
+    }
+}
+
+/// The iterator of [`Pool::imap`] and [`Pool::imap_unordered`].
+#[must_use = "tasks are sent as results are taken"]
+pub struct Imap<'pool, F, R, I> {
+    pool: &'pool Pool,
+    f: F,
+    /// `None`: exhausted.
+    input: Option<I>,
+    stream: Arc<Stream>,
+    /// Results that have come, last first.
+    arrived: Vec<Arrived>,
+    /// Results that wait for one before them; `None`: the order does not matter.
+    early: Option<BTreeMap<usize, Encoded>>,
+    /// Items sent and not come back.
+    on_the_way: usize,
+    /// The next item's place.
+    sent: usize,
+    sent_bytes: usize,
+    /// The place of the next item to be yielded, if in order.
+    yielded: usize,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<'pool, F, R, I> Imap<'pool, F, R, I> {
+    fn new(pool: &'pool Pool, f: F, input: I, ordered: bool) -> Imap<'pool, F, R, I> {
+        Imap {
+            pool,
+            f,
+            input: Some(input),
+            stream: Stream::new(),
+            arrived: Vec::new(),
+            early: ordered.then(BTreeMap::new),
+            on_the_way: 0,
+            sent: 0,
+            sent_bytes: 0,
+            yielded: 0,
+            result: PhantomData,
+        }
+    }
+
+    /// How many items may be on their way: fewer if they are large.
+    fn limit(&self) -> usize {
+        let average = self.sent_bytes.checked_div(self.sent).unwrap_or(0).max(1);
+        (AHEAD_BYTES / average).clamp(2 * self.pool.processes(), AHEAD)
+    }
+
+    /// An item that has come back, if there is one that can be yielded.
+    fn next_arrived(&mut self) -> Option<Encoded> {
+        let Some(early) = &mut self.early else {
+            return self.arrived.pop().map(|(_, result)| result);
+        };
+        early.extend(self.arrived.drain(..));
+        let next = early.remove(&self.yielded)?;
+        self.yielded += 1;
+        Some(next)
+    }
+}
+
+impl<F, A, R, I> Imap<'_, F, R, I>
+where
+    F: Target<(A,), Output = R>,
+    A: Serialize + DeserializeOwned,
+    R: Serialize + DeserializeOwned,
+    I: Iterator<Item = A>,
+{
+    /// Sends items when few are on their way: many at once, which costs less.
+    fn feed(&mut self) {
+        // Items that wait for one before them count too, or a slow item would let the others pile up.
+        let held = |imap: &Self| imap.on_the_way + imap.early.as_ref().map_or(0, BTreeMap::len);
+        if held(self) > self.limit() / 2 {
+            return;
+        }
+        let mut jobs = Vec::new();
+        while held(self) < self.limit() {
+            let Some(item) = self.input.as_mut().and_then(Iterator::next) else {
+                self.input = None;
+                break;
+            };
+            match encode_item(&(item,)) {
+                Ok(items) => {
+                    self.sent_bytes += items.len();
+                    jobs.push(job::<F, (A,)>(self.f, items, 1, self.sent, self.stream.clone()));
+                }
+                Err(error) => drop(self.stream.deliver(self.sent, results::Answer::Failed(error))),
+            }
+            self.sent += 1;
+            self.on_the_way += 1;
+        }
+        self.pool.core().shared.submit(jobs);
+    }
+}
+
+impl<F, A, R, I> Iterator for Imap<'_, F, R, I>
+where
+    F: Target<(A,), Output = R>,
+    A: Serialize + DeserializeOwned,
+    R: Serialize + DeserializeOwned,
+    I: Iterator<Item = A>,
+{
+    type Item = Result<R, Error>;
+
+    fn next(&mut self) -> Option<Result<R, Error>> {
+        loop {
+            if self.input.is_some() {
+                self.feed();
+            }
+            if let Some(arrived) = self.next_arrived() {
+                return Some(decode_arrived(arrived));
+            }
+            if self.on_the_way == 0 {
+                return None;
+            }
+            self.arrived = self.stream.take();
+            self.on_the_way -= self.arrived.len();
+            self.arrived.reverse();
+        }
+    }
+}
+
+fn push_args<Args: Serialize>(bytes: &mut Vec<u8>, args: &Args) -> Result<(), Error> {
+    wire::push_item(bytes, |bytes| encode_into(args, bytes)).map_err(|error| Error::encode("a task's arguments", error))
+}
+
+fn encode_item<Args: Serialize>(args: &Args) -> Result<Box<[u8]>, Error> {
+    let mut bytes = Vec::with_capacity(24); // what the allocator gives at least
+    push_args(&mut bytes, args)?;
+    Ok(bytes.into_boxed_slice())
+}
+
+fn job<F, Args>(f: F, items: Box<[u8]>, count: u32, index: usize, sink: Arc<dyn Sink>) -> Job
+where
+    F: Target<Args>,
+    Args: DeserializeOwned,
+    F::Output: Serialize,
+{
+    Job {
+        items,
+        sink,
+        entry: entry_of::<F, Args>(f),
+        index,
+        count,
+    }
+}

@@ -1,0 +1,320 @@
+//! The queue under every order of events that chance comes upon: workers that claim, answer, die at any moment, letters that
+//! arrive late, chunks that are cut. Nothing here is a process or a thread, so a million events take a second, and a failure
+//! can be repeated: it names its seed.
+//!
+//! What is held after every event: no item is done twice or lost; only an item that was being done fails; no worker is idle
+//! while another one has items that it cannot start.
+
+use super::queue::{Delivery, Job, Letter, Queue};
+use super::results::{Answer, Sink};
+use super::ticket;
+use super::wire::{TASK_HEADER, TaskHeader, push_item};
+use crate::sys::{Entry, SharedMemory};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+/// Small numbers from a seed (splitmix64).
+pub(super) struct Chance(pub u64);
+
+impl Chance {
+    pub fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) % limit as u64) as usize
+    }
+}
+
+struct NoSink;
+
+impl Sink for NoSink {
+    fn deliver(&self, _: usize, _: Answer) -> bool {
+        false
+    }
+    fn wake(&self) {}
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Item {
+    Waiting,
+    Running,
+    Done,
+    Lost,
+}
+
+/// A worker without a process.
+#[derive(Default)]
+struct Puppet {
+    /// Messages on their way to it, then those that it has read.
+    letters: VecDeque<TaskHeader>,
+    inbox: VecDeque<TaskHeader>,
+    /// How far it is in the first message of its inbox.
+    at: u32,
+    running: bool,
+    /// Answered items that the pool has not heard of.
+    results: VecDeque<u64>,
+    called: bool,
+}
+
+struct World {
+    chance: Chance,
+    queue: Queue,
+    puppets: Vec<Puppet>,
+    pipes: Vec<Arc<Mutex<os_pipe::PipeWriter>>>,
+    /// By place in the one sink.
+    items: Vec<Item>,
+    /// Which place each worker's item number has.
+    places: Vec<Vec<usize>>,
+    in_transit: Vec<(usize, Box<[u8]>)>,
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        let mut chance = Chance(seed);
+        let workers = 1 + chance.below(4);
+        let max_tasks = if chance.below(3) == 0 {
+            1 + chance.below(5) as u64
+        } else {
+            u64::MAX
+        };
+        let (memory, _) = SharedMemory::new(workers).unwrap();
+        let queue = Queue::new(workers, memory, max_tasks);
+        let mut world = World {
+            chance,
+            queue,
+            puppets: Vec::new(),
+            pipes: Vec::new(),
+            items: Vec::new(),
+            places: vec![Vec::new(); workers],
+            in_transit: Vec::new(),
+        };
+        for worker in 0..workers {
+            world.puppets.push(Puppet::default());
+            world.pipes.push(Arc::new(Mutex::new(os_pipe::pipe().unwrap().1)));
+            world.arrive(worker);
+        }
+        world
+    }
+
+    /// A new worker gets ready.
+    fn arrive(&mut self, worker: usize) {
+        self.puppets[worker] = Puppet::default();
+        self.places[worker].clear();
+        let pipe = os_pipe::pipe().unwrap().1;
+        self.queue.ready(worker, pipe);
+        self.pipes[worker] = self.queue.pipe(worker).unwrap();
+        let mut letters = Vec::new();
+        self.queue.feed(worker, &mut letters);
+        self.post(letters);
+    }
+
+    fn submit(&mut self) {
+        let mut items = Vec::new();
+        let count = if self.chance.below(2) == 0 {
+            1
+        } else {
+            1 + self.chance.below(12)
+        };
+        // Now and then items too large to be sent ahead.
+        let size = if self.chance.below(8) == 0 { 5000 } else { 3 };
+        for _ in 0..count {
+            let content = std::iter::repeat_n(0, size);
+            let encode = |bytes: &mut Vec<u8>| {
+                bytes.extend(content);
+                Ok::<(), ()>(())
+            };
+            push_item(&mut items, encode).unwrap();
+        }
+        let job = Job {
+            items: items.into(),
+            sink: Arc::new(NoSink),
+            entry: Entry(0),
+            index: self.items.len(),
+            count: count as u32,
+        };
+        self.items.extend(std::iter::repeat_n(Item::Waiting, count));
+        assert!(self.queue.push(job).is_ok());
+        let mut letters = Vec::new();
+        self.queue.rebalance(&mut letters);
+        self.post(letters);
+    }
+
+    fn post(&mut self, letters: Vec<Letter>) {
+        for letter in letters {
+            let worker = self
+                .pipes
+                .iter()
+                .position(|pipe| Arc::ptr_eq(pipe, &letter.pipe))
+                .expect("a living worker");
+            let mut bytes = &letter.bytes[..];
+            while let Some((head, rest)) = bytes.split_first_chunk::<TASK_HEADER>() {
+                let header = TaskHeader::from_bytes(head);
+                bytes = if letter.large.is_some() {
+                    rest
+                } else {
+                    &rest[header.length as usize..]
+                };
+                self.puppets[worker].letters.push_back(header);
+            }
+            if let Some(items) = letter.large {
+                self.in_transit.push((worker, items));
+            }
+        }
+    }
+
+    /// One event at one worker.
+    fn step(&mut self, worker: usize) {
+        match self.chance.below(8) {
+            0 => self.receive(worker),
+            1..=3 => self.work(worker),
+            4..=5 => self.hear(worker),
+            6 => self.deliver_large(worker),
+            _ if self.chance.below(40) == 0 => self.die(worker),
+            _ => {}
+        }
+    }
+
+    fn receive(&mut self, worker: usize) {
+        if self.in_transit.iter().all(|(other, _)| *other != worker) {
+            let puppet = &mut self.puppets[worker];
+            puppet.inbox.extend(puppet.letters.pop_front());
+        }
+    }
+
+    /// The end of writing a large job.
+    fn deliver_large(&mut self, worker: usize) {
+        if let Some(at) = self.in_transit.iter().position(|(other, _)| *other == worker) {
+            let (_, items) = self.in_transit.remove(at);
+            let mut letters = Vec::new();
+            self.queue.sent_large(worker, items, &mut letters);
+            self.post(letters);
+        }
+    }
+
+    fn work(&mut self, worker: usize) {
+        let puppet = &mut self.puppets[worker];
+        let Some(task) = puppet.inbox.front().copied() else {
+            return;
+        };
+        let item = task.first + u64::from(puppet.at);
+        if task.count == 0 {
+            puppet.called = true;
+            puppet.inbox.pop_front();
+        } else if puppet.running {
+            puppet.running = false;
+            puppet.at += 1;
+            puppet.results.push_back(item);
+            if puppet.at == task.count {
+                puppet.at = 0;
+                puppet.inbox.pop_front();
+            }
+        } else if ticket::claim(&self.queue.board(worker).next, item) {
+            puppet.running = true;
+            let place = self.queue.place(worker, item).expect("a claimed item is the worker's");
+            assert_eq!(self.items[place], Item::Waiting, "item {place} is done twice");
+            self.items[place] = Item::Running;
+        } else {
+            puppet.at = 0;
+            puppet.inbox.pop_front();
+        }
+    }
+
+    /// The pool reads what a worker wrote.
+    fn hear(&mut self, worker: usize) {
+        let mut letters = Vec::new();
+        if std::mem::take(&mut self.puppets[worker].called) {
+            self.queue.feed(worker, &mut letters);
+        }
+        if let Some(item) = self.puppets[worker].results.pop_front() {
+            let delivery = self.queue.answered(worker, item, 1).expect("a true answer");
+            self.settle(&delivery, Item::Done);
+            self.queue.feed(worker, &mut letters);
+        }
+        self.post(letters);
+        self.replace_if_retired(worker);
+    }
+
+    /// After its last task, a worker's pipe is closed, and it ends.
+    fn replace_if_retired(&mut self, worker: usize) {
+        if self.queue.pipe(worker).is_none() {
+            self.die(worker);
+        }
+    }
+
+    fn die(&mut self, worker: usize) {
+        self.deliver_large(worker); // its thread finds the pipe broken first
+        let was_running = self.puppets[worker].running;
+        while let Some(item) = self.puppets[worker].results.pop_front() {
+            let delivery = self.queue.answered(worker, item, 1).expect("a true answer");
+            self.settle(&delivery, Item::Done);
+        }
+        let mut letters = Vec::new();
+        let lost = self.queue.died(worker, &mut letters);
+        let failed: u32 = lost.iter().map(|delivery| delivery.count).sum();
+        assert!(failed <= 1, "a death costs {failed} items");
+        for delivery in lost {
+            let place = delivery.index;
+            assert!(
+                self.items[place] == Item::Running || !was_running,
+                "item {place} was not being done"
+            );
+            self.settle(&delivery, Item::Lost);
+        }
+        self.post(letters);
+        self.arrive(worker);
+    }
+
+    fn settle(&mut self, delivery: &Delivery, end: Item) {
+        for place in delivery.index..delivery.index + delivery.count as usize {
+            assert!(
+                matches!(self.items[place], Item::Running | Item::Waiting),
+                "item {place} is answered twice"
+            );
+            self.items[place] = end;
+        }
+    }
+
+    fn assert_nobody_idles(&self) {
+        let calls = |puppet: &Puppet| {
+            let messages = puppet.letters.iter().chain(&puppet.inbox);
+            messages.filter(|task| task.count == 0).count() + usize::from(puppet.called)
+        };
+        self.queue.assert_nobody_idles(self.puppets.iter().map(calls).sum());
+    }
+
+    fn run(&mut self) {
+        for _ in 0..400 {
+            if self.chance.below(6) == 0 {
+                self.submit();
+            }
+            let worker = self.chance.below(self.puppets.len());
+            self.step(worker);
+            self.assert_nobody_idles();
+        }
+        for _ in 0..1_000_000 {
+            if self.items.iter().all(|item| matches!(item, Item::Done | Item::Lost)) {
+                return;
+            }
+            let worker = self.chance.below(self.puppets.len());
+            for act in [World::deliver_large, World::receive, World::work, World::hear] {
+                act(self, worker);
+            }
+            self.assert_nobody_idles();
+        }
+        panic!("items are left: {:?}", self.items);
+    }
+}
+
+#[test]
+fn every_item_is_done_once_whatever_the_order_of_events() {
+    // More of them: SIMULATION_SEEDS=100000 cargo test --release -p common --lib simulation
+    let seeds = std::env::var("SIMULATION_SEEDS")
+        .ok()
+        .and_then(|seeds| seeds.parse().ok())
+        .unwrap_or(300);
+    for seed in 0..seeds {
+        let outcome = std::panic::catch_unwind(|| World::new(seed).run());
+        assert!(outcome.is_ok(), "seed {seed}");
+    }
+}

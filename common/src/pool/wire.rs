@@ -1,0 +1,205 @@
+//! What travels between a pool and its workers.
+//!
+//! To a worker: a header of [`TASK_HEADER`] bytes, then items. An item is one call's arguments: a length, then as many bytes.
+//! A task of `apply_async` is a message with one item; a chunk of `map` is one with many.
+//!
+//! From a worker: a header of [`RESULT_HEADER`] bytes, then the results of consecutive items, in the same form, or one fault.
+
+use crate::sys::Entry;
+
+pub(super) const TASK_HEADER: usize = 28;
+pub(super) const RESULT_HEADER: usize = 25;
+
+/// The head of a message to a worker. No items: "say that you are there" (see `Queue::rebalance`).
+#[derive(Clone, Copy)]
+pub(super) struct TaskHeader {
+    /// The first item's number. A worker's items are numbered from 0 on.
+    pub first: u64,
+    pub entry: Entry,
+    pub count: u32,
+    /// What the caller calls the first item, for the timeline.
+    pub label: u32,
+    /// Bytes of all items.
+    pub length: u64,
+}
+
+impl TaskHeader {
+    pub fn to_bytes(self) -> [u8; TASK_HEADER] {
+        let mut bytes = [0; TASK_HEADER];
+        bytes[..8].copy_from_slice(&self.first.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.entry.0.to_le_bytes());
+        bytes[12..16].copy_from_slice(&self.count.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.label.to_le_bytes());
+        bytes[20..].copy_from_slice(&self.length.to_le_bytes());
+        bytes
+    }
+
+    pub fn from_bytes(bytes: &[u8; TASK_HEADER]) -> TaskHeader {
+        TaskHeader {
+            first: number(&bytes[..8]),
+            entry: Entry(number(&bytes[8..12]) as i32),
+            count: number(&bytes[12..16]) as u32,
+            label: number(&bytes[16..20]) as u32,
+            length: number(&bytes[20..]),
+        }
+    }
+}
+
+/// What a worker has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It can begin.
+    Ready = 1,
+    /// Its initializer failed; a fault follows.
+    NotReady = 2,
+    /// It is there, and idle.
+    Here = 3,
+    /// The results of `count` items.
+    Values = 4,
+    /// An item has no result; a fault follows.
+    Fault = 5,
+}
+
+/// The head of a message from a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ResultHeader {
+    pub kind: Kind,
+    pub count: u32,
+    pub first: u64,
+    pub length: u64,
+}
+
+impl ResultHeader {
+    pub fn to_bytes(self) -> [u8; RESULT_HEADER] {
+        let mut bytes = [0; RESULT_HEADER];
+        bytes[4] = self.kind as u8;
+        bytes[5..9].copy_from_slice(&self.count.to_le_bytes());
+        bytes[9..17].copy_from_slice(&self.first.to_le_bytes());
+        bytes[17..].copy_from_slice(&self.length.to_le_bytes());
+        let check = self.check();
+        bytes[..4].copy_from_slice(&check.to_le_bytes());
+        bytes
+    }
+
+    /// `None`: this is no header. Somebody else wrote into the pipe.
+    pub fn from_bytes(bytes: &[u8; RESULT_HEADER]) -> Option<ResultHeader> {
+        use Kind::*;
+        let header = ResultHeader {
+            kind: *[Ready, NotReady, Here, Values, Fault].get((bytes[4] as usize).checked_sub(1)?)?,
+            count: number(&bytes[5..9]) as u32,
+            first: number(&bytes[9..17]),
+            length: number(&bytes[17..]),
+        };
+        (number(&bytes[..4]) as u32 == header.check()).then_some(header)
+    }
+
+    /// Not against malice, but against chance: the fields, mixed.
+    fn check(self) -> u32 {
+        let mixed = [self.kind as u64, self.count as u64, self.first, self.length]
+            .iter()
+            .fold(0x9e37_79b9_7f4a_7c15_u64, |mix, field| {
+                (mix ^ field).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
+            });
+        mixed as u32
+    }
+}
+
+/// A little-endian number of up to eight bytes.
+fn number(bytes: &[u8]) -> u64 {
+    let mut whole = [0; 8];
+    whole[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(whole)
+}
+
+/// Appends an item: what `write` appends, with its length before it. On an error, `bytes` is as before.
+///
+/// The length takes one byte if it is under 255; else the byte 255 and eight more.
+pub(super) fn push_item<E>(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    let start = bytes.len();
+    bytes.push(0);
+    if let Err(error) = write(bytes) {
+        bytes.truncate(start);
+        return Err(error);
+    }
+    let length = bytes.len() - start - 1;
+    if length < 255 {
+        bytes[start] = length as u8;
+    } else {
+        bytes[start] = 255;
+        bytes.splice(start + 1..start + 1, (length as u64).to_le_bytes());
+    }
+    Ok(())
+}
+
+/// The first item and what follows it; `None` if `bytes` does not begin with a whole item.
+pub(super) fn split_item(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&short, rest) = bytes.split_first()?;
+    if short < 255 {
+        return rest.split_at_checked(short as usize);
+    }
+    let (length, rest) = rest.split_first_chunk::<8>()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
+}
+
+/// Where `bytes` go on after `count` items; `None` if there are fewer.
+pub(super) fn skip_items(mut bytes: &[u8], count: u32) -> Option<&[u8]> {
+    for _ in 0..count {
+        bytes = split_item(bytes)?.1;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_read_back() {
+        let contents: Vec<Vec<u8>> = [0, 1, 254, 255, 256, 70_000].map(|length| vec![7; length]).to_vec();
+        let mut bytes = Vec::new();
+        for content in &contents {
+            push_item::<()>(&mut bytes, |bytes| {
+                bytes.extend_from_slice(content);
+                Ok(())
+            })
+            .unwrap();
+        }
+        let mut rest = &bytes[..];
+        for content in &contents {
+            let (item, after) = split_item(rest).unwrap();
+            assert_eq!(item, &content[..]);
+            rest = after;
+        }
+        assert!(rest.is_empty());
+        assert_eq!(skip_items(&bytes, contents.len() as u32), Some(&[][..]));
+        assert_eq!(skip_items(&bytes, contents.len() as u32 + 1), None);
+    }
+
+    #[test]
+    fn an_item_that_fails_leaves_nothing() {
+        let mut bytes = vec![1, 2];
+        let outcome = push_item(&mut bytes, |bytes| {
+            bytes.push(3);
+            Err("no")
+        });
+        assert_eq!((outcome, bytes), (Err("no"), vec![1, 2]));
+    }
+
+    #[test]
+    fn headers_are_read_back_and_damage_is_seen() {
+        let header = ResultHeader {
+            kind: Kind::Values,
+            count: 3,
+            first: 1 << 40,
+            length: 77,
+        };
+        let bytes = header.to_bytes();
+        assert_eq!(ResultHeader::from_bytes(&bytes), Some(header));
+        for place in 0..RESULT_HEADER {
+            let mut damaged = bytes;
+            damaged[place] ^= 0x10;
+            assert_eq!(ResultHeader::from_bytes(&damaged), None, "byte {place}");
+        }
+        assert_eq!(ResultHeader::from_bytes(&[0; RESULT_HEADER]), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! Everything that the type system cannot vouch for, and everything that differs from system to system.
+//!
+//! This folder holds every `unsafe` block of the crate. [`unix`](self) and `windows` offer the same functions; the rest of
+//! the crate does not know where it runs.
+//!
+//! * `spawn`, [`Proc`]: run this program again, wait for it, kill it, never a stranger that got its number.
+//! * `inherited`: in the new process, what its parent passed to it.
+//! * [`SharedMemory`]: a few pages that parent and workers see at the same time.
+//! * [`Entry`]: a function's address as a number that means the same in another run of the same program.
+
+use std::marker::PhantomData;
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub(crate) use unix::*;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub(crate) use windows::*;
+
+/// What is known of a process that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It returned from `main` or called `exit`.
+    Code(i32),
+    /// A signal ended it (Unix only).
+    #[cfg_attr(windows, expect(dead_code))]
+    Signal(i32),
+    /// Somebody else took its exit status, or SIGCHLD is ignored, so that the kernel keeps none.
+    Unknown,
+}
+
+/// How a process is started; see `spawn`.
+pub(crate) struct Launch<'a> {
+    /// What the new process is to be: read back by `inherited`.
+    pub role: &'a str,
+    /// Its name, shown by `ps` where the system allows it.
+    #[cfg_attr(windows, expect(dead_code))]
+    pub name: &'a str,
+    /// Pipe ends (and the like) for it, in an order that both sides know. The caller keeps its own copies.
+    pub pass: &'a [BorrowedHandle<'a>],
+    /// Its standard input, output and error, where they are not to be its parent's.
+    pub stdio: &'a [Option<OwnedHandle>; 3],
+    /// Ctrl-C is not for it: its parent decides.
+    pub shielded: bool,
+}
+
+/// The system's words for a file that is not there do not say which, nor why.
+fn say_if_moved(error: std::io::Error, program: &std::path::Path) -> std::io::Error {
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return error;
+    }
+    let sentence = format!(
+        "{} is not there any more: was the program moved? Start it anew",
+        program.display()
+    );
+    std::io::Error::new(error.kind(), sentence)
+}
+
+/// A function of this program that takes encoded arguments and appends its encoded result. (The fault is boxed: a result of
+/// one word is returned in a register, which takes a third of the time.)
+pub(crate) type EntryFn = fn(&[u8], &mut Vec<u8>) -> Result<(), Box<crate::target::Fault>>;
+
+/// A function's distance from [`ANCHOR`]. The system loads a program anywhere it likes (ASLR), so that an address means
+/// nothing in another process; the distance between two places in one program file is always the same.
+#[derive(Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Entry(pub i32);
+
+/// A static, because a static has one address. A function may have several: the compiler copies it where it is used.
+static ANCHOR: u8 = 0;
+
+fn anchor() -> usize {
+    &raw const ANCHOR as usize
+}
+
+impl Entry {
+    pub fn of(function: EntryFn) -> Entry {
+        let distance = (function as usize).wrapping_sub(anchor()) as isize;
+        Entry(i32::try_from(distance).expect("a program's own code lies within 2 GB"))
+    }
+
+    /// The function again, in a process that runs the same program file.
+    pub fn function(self) -> EntryFn {
+        let address = anchor().wrapping_add_signed(self.0 as isize);
+        // SAFETY: an `Entry` is made by `Entry::of` only, and reaches another process only through the pipes of `spawn`,
+        // which runs the very file that this process runs (checked where the system does not guarantee it: `same_program`).
+        // There, the same distance from the anchor leads to the same function, of the same type.
+        unsafe { mem::transmute::<usize, EntryFn>(address) }
+    }
+}
+
+/// A value of a type that has only one.
+pub(crate) fn only_value_of<F: Copy + 'static>() -> F {
+    const {
+        assert!(
+            size_of::<F>() == 0,
+            "a target cannot capture variables: hand them over in the tuple of arguments"
+        )
+    };
+    // SAFETY: F has no bytes, so there is nothing to be invalid. It is a function item, or a closure that captures nothing
+    // (or only zero-sized `Copy` values), and one was given to `Process::new` or `Pool::apply` to get here.
+    unsafe { mem::zeroed() }
+}
+
+/// A worker's part of the shared memory. The parent and that one worker look at it at the same time, so everything in it
+/// is an atomic or is published by one.
+#[repr(C, align(64))]
+pub(crate) struct Board {
+    /// The number of the next item that the worker may start. See `pool::ticket`.
+    pub next: AtomicU64,
+    /// The first item whose result lies in `results`.
+    pub first: AtomicU64,
+    /// How many results lie there (upper half) and in how many bytes (lower half).
+    pub published: AtomicU64,
+    results: [std::cell::UnsafeCell<u8>; BOARD_BYTES],
+}
+
+/// Room for results that are on their way: see `pool::worker`.
+pub(crate) const BOARD_BYTES: usize = 16 * 1024 - 64;
+
+// SAFETY: `results` is written by the worker only, and only above the published length; others read only below it.
+unsafe impl Sync for Board {}
+
+impl Board {
+    /// Puts `bytes` behind the `used` bytes that are published. The caller publishes them afterwards.
+    /// Only the board's worker calls this. False: they do not fit.
+    pub fn append(&self, used: usize, bytes: &[u8]) -> bool {
+        let Some(room) = self.results.get(used..).and_then(|rest| rest.get(..bytes.len())) else {
+            return false;
+        };
+        // SAFETY: `room` has bytes.len() bytes inside the board; nobody reads them before they are published.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), room.as_ptr() as *mut u8, bytes.len()) };
+        true
+    }
+
+    /// The published results. The parent calls this only when the worker is dead; the worker itself at any time.
+    pub fn results(&self) -> &[u8] {
+        let used = (self.published.load(Ordering::Acquire) as u32 as usize).min(BOARD_BYTES);
+        // SAFETY: the bytes lie inside the board, and below the published length nobody writes.
+        unsafe { std::slice::from_raw_parts(self.results.as_ptr() as *const u8, used) }
+    }
+}
+
+/// Memory that all processes of a run share, as numbers: zero at first.
+pub(crate) struct Words {
+    mapping: Mapping,
+    count: usize,
+}
+
+impl Words {
+    pub fn create(count: usize) -> std::io::Result<(Words, OwnedHandle)> {
+        let (mapping, handle) = Mapping::create(count * size_of::<AtomicU64>())?;
+        Ok((Words { mapping, count }, handle))
+    }
+
+    /// The memory behind a handle that the parent passed.
+    pub fn open(handle: OwnedHandle, count: usize) -> std::io::Result<Words> {
+        let mapping = Mapping::open(handle, count * size_of::<AtomicU64>())?;
+        Ok(Words { mapping, count })
+    }
+}
+
+impl std::ops::Deref for Words {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping has room for `count` numbers, begins at a page, and lives as long as `self`. Whatever others
+        // write there are numbers, and are read as atomics only.
+        unsafe { std::slice::from_raw_parts(self.mapping.start().cast(), self.count) }
+    }
+}
+
+/// Memory that this process and its workers share: one [`Board`] for each worker.
+pub(crate) struct SharedMemory {
+    mapping: Mapping,
+    boards: usize,
+    _marker: PhantomData<Board>,
+}
+
+impl SharedMemory {
+    /// Fresh memory, all zero, for `boards` workers.
+    pub fn new(boards: usize) -> std::io::Result<(SharedMemory, OwnedHandle)> {
+        let (mapping, handle) = Mapping::create(boards * size_of::<Board>())?;
+        Ok((
+            SharedMemory {
+                mapping,
+                boards,
+                _marker: PhantomData,
+            },
+            handle,
+        ))
+    }
+
+    /// In the worker: the memory behind a handle that the parent passed.
+    pub fn open(handle: OwnedHandle, boards: usize) -> std::io::Result<SharedMemory> {
+        let mapping = Mapping::open(handle, boards * size_of::<Board>())?;
+        Ok(SharedMemory {
+            mapping,
+            boards,
+            _marker: PhantomData,
+        })
+    }
+
+    pub fn board(&self, index: usize) -> &Board {
+        assert!(index < self.boards);
+        // SAFETY: the mapping has room for `boards` boards, begins at a page, and lives as long as `self`. Zero bytes are a
+        // valid `Board`, and so is whatever the other side writes: every field is an integer.
+        unsafe { &*self.mapping.start().cast::<Board>().add(index) }
+    }
+}

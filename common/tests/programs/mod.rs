@@ -1,0 +1,224 @@
+//! What the tests of `Process` and `Pool` share: a limit for each test, events between processes, and whole programs.
+//!
+//! A test that needs a program of its own (one without `init`, one that is killed, one with few descriptors) starts this
+//! test binary again with [`PROGRAM`] in its environment: see [`programs!`].
+
+#![allow(dead_code)] // each test file uses a part of it
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+use std::{env, fs, panic, process, thread};
+use testing::{Folder, NothingLeft};
+
+/// The environment variable that names the program that this binary is to play.
+pub const PROGRAM: &str = "COURSE_PROGRAM";
+
+/// Makes functions of a test file programs: `fn name()` is the `main` of the program that [`program`] starts. It runs before
+/// the test harness does, so that nothing is between it and the system; in the tests' own process `init` runs there.
+macro_rules! programs {
+    ($($name:ident),* $(,)?) => {
+        const _: () = {
+            #[used]
+            #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+            #[cfg_attr(windows, unsafe(link_section = ".CRT$XCU"))]
+            #[cfg_attr(not(any(target_vendor = "apple", windows)), unsafe(link_section = ".init_array"))]
+            static BEFORE_MAIN: extern "C" fn() = before_main;
+            extern "C" fn before_main() {
+                match std::env::var(programs::PROGRAM) {
+                    Err(_) => common::init(),
+                    $(Ok(name) if name == stringify!($name) => programs::play($name),)*
+                    Ok(name) => panic!("there is no program {name}"),
+                }
+            }
+        };
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use programs;
+
+/// Runs a program in place of everything else.
+pub fn play(program: fn()) -> ! {
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::{SigHandler, Signal, signal};
+        // What the standard library does before an ordinary `main`.
+        // SAFETY: to ignore a signal, no code of ours runs.
+        let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+    }
+    process::exit(if panic::catch_unwind(program).is_ok() { 0 } else { 101 })
+}
+
+/// The command that starts a program of the running test file.
+pub fn program(name: &str) -> Command {
+    program_at(env::current_exe().expect("the running test has a path"), name)
+}
+
+/// The same, where the test file's binary was copied to.
+pub fn program_at(binary: impl AsRef<Path>, name: &str) -> Command {
+    let mut command = Command::new(binary.as_ref());
+    command.env(PROGRAM, name);
+    command
+}
+
+/// Looks whether anything is left, and ends the whole test run if the test takes too long: a hang is a failure with a name.
+#[must_use = "it looks again when it is dropped"]
+pub struct Careful {
+    _nothing_left: NothingLeft,
+    _limit: Limit,
+}
+
+/// To be the first line of a test. The time begins when those tests are done that look too.
+#[track_caller]
+pub fn careful(seconds: u64) -> Careful {
+    let nothing_left = NothingLeft::new();
+    Careful {
+        _nothing_left: nothing_left,
+        _limit: Limit::new(seconds),
+    }
+}
+
+struct Limit(Option<(Sender<()>, thread::JoinHandle<()>)>);
+
+impl Limit {
+    fn new(seconds: u64) -> Limit {
+        let test = thread::current().name().unwrap_or("a test").to_owned();
+        let seconds = seconds * slowness();
+        let (done, wait) = mpsc::channel();
+        let watch = move || {
+            if wait.recv_timeout(Duration::from_secs(seconds)) == Err(RecvTimeoutError::Timeout) {
+                // Past the harness, which holds back what tests print.
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "\n{test}: not done after {seconds} seconds; all tests are ended"
+                );
+                process::abort();
+            }
+        };
+        let thread = thread::Builder::new().name("watchdog".to_owned()).spawn(watch);
+        Limit(Some((done, thread.expect("a thread can be had"))))
+    }
+}
+
+impl Drop for Limit {
+    fn drop(&mut self) {
+        if let Some((done, thread)) = self.0.take() {
+            drop(done);
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A factor for all limits of time: for a machine that is slow, or a program that is being watched.
+pub fn slowness() -> u64 {
+    env::var("COURSE_SLOWNESS")
+        .ok()
+        .and_then(|factor| factor.parse().ok())
+        .unwrap_or(1)
+}
+
+/// Waits until something is so that nobody can tell us of, as that a process has ended which is not our child.
+#[track_caller]
+pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(20 * slowness()), "never: {what}");
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Events between processes, as files in a folder: the one thing that a task in any worker and a program of any kind can
+/// see. An event that has happened stays.
+pub struct Events(Folder);
+
+impl Events {
+    #[track_caller]
+    pub fn new() -> Events {
+        Events(Folder::new(env::temp_dir()))
+    }
+
+    /// For the arguments of tasks.
+    pub fn place(&self) -> String {
+        self.0
+            .path()
+            .to_str()
+            .expect("temporary folders have readable names")
+            .to_owned()
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Lets it happen.
+    pub fn happen(&self, event: &str) {
+        happen(&self.place(), event);
+    }
+
+    #[track_caller]
+    pub fn wait_for(&self, event: &str) {
+        eventually(event, || self.path().join(event).exists());
+    }
+
+    /// What was [`note`]d, sorted.
+    pub fn notes(&self) -> Vec<String> {
+        let notes = fs::read_to_string(self.path().join(NOTES)).unwrap_or_default();
+        let mut notes: Vec<_> = notes.lines().map(str::to_owned).collect();
+        notes.sort();
+        notes
+    }
+}
+
+const NOTES: &str = "notes";
+
+/// Appends a line to the place's notes; any number of processes may.
+pub fn note(place: &str, line: impl std::fmt::Display) {
+    let path = PathBuf::from(place).join(NOTES);
+    let mut options = fs::OpenOptions::new();
+    options.append(true).create(true);
+    // One writer at a time: Wine appends in two steps. (FILE_SHARE_READ)
+    #[cfg(windows)]
+    std::os::windows::fs::OpenOptionsExt::share_mode(&mut options, 1);
+    let mut file = options.open(&path);
+    while cfg!(windows) && matches!(&file, Err(error) if error.raw_os_error() == Some(32)) {
+        thread::sleep(Duration::from_millis(1)); // ERROR_SHARING_VIOLATION
+        file = options.open(&path);
+    }
+    file.and_then(|mut file| file.write_all(format!("{line}\n").as_bytes()))
+        .expect("notes can be written");
+}
+
+/// Lets an event happen.
+pub fn happen(place: &str, event: &str) {
+    fs::write(PathBuf::from(place).join(event), "").expect("an event can happen");
+}
+
+/// In a task: waits for an event, or, so that nothing stays for ever, for a minute.
+pub fn await_event(place: &str, event: &str) {
+    let path = PathBuf::from(place).join(event);
+    let start = Instant::now();
+    while !path.exists() && start.elapsed() < Duration::from_secs(60 * slowness()) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Is there a process of this number, alive?
+#[cfg(unix)]
+pub fn lives(pid: u32) -> bool {
+    if cfg!(target_os = "linux") {
+        // One that nobody has waited for yet is not alive.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        return state.is_some_and(|state| state != 'Z' && state != 'X');
+    }
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), None).is_ok()
+}
+
+/// Sends a signal to a process that is known to live.
+#[cfg(unix)]
+#[track_caller]
+pub fn signal(pid: u32, signal: nix::sys::signal::Signal) {
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal).expect("the process is there");
+}

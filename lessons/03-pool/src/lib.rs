@@ -1,0 +1,31 @@
+//! What the compiler refuses in this lesson. `cargo test --doc` in this folder tries each of it.
+//!
+//! An open pool cannot be joined. (Python: ValueError, "Pool is still running".)
+//!
+//! ```compile_fail,E0599
+//! # use common::Pool;
+//! let pool = Pool::new(4)?;
+//! pool.join()?;
+//! # Ok::<(), common::Error>(())
+//! ```
+//!
+//! A closed pool takes no more tasks. (Python: ValueError, "Pool not running".)
+//!
+//! ```compile_fail,E0599
+//! # use common::Pool;
+//! # fn long_time_task(name: u32) {}
+//! let pool = Pool::new(4)?.close();
+//! pool.apply_async(long_time_task, (5,));
+//! # Ok::<(), common::Error>(())
+//! ```
+//!
+//! `close` has taken the open pool: there is no way back to it.
+//!
+//! ```compile_fail,E0382
+//! # use common::Pool;
+//! # fn long_time_task(name: u32) {}
+//! let pool = Pool::new(4)?;
+//! let closed = pool.close();
+//! pool.apply_async(long_time_task, (5,));
+//! # Ok::<(), common::Error>(())
+//! ```

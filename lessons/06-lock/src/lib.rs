@@ -1,0 +1,52 @@
+//! What the compiler refuses, and why: `cargo test --doc` in this folder tries each of them. Python
+//! runs all of them.
+//!
+//! Changing the balance without the lock (E0368): what lies inside is reached by `lock()` alone.
+//!
+//! ```compile_fail,E0368
+//! let mut balance = std::sync::Mutex::new(0);
+//! balance += 5;
+//! ```
+//!
+//! Two threads and no lock at all (E0499), or a global variable and no lock (E0133).
+//!
+//! ```compile_fail,E0499
+//! let mut balance = 0;
+//! crossbeam::scope(|s| {
+//!     s.spawn(|_| balance += 5);
+//!     s.spawn(|_| balance -= 5);
+//! })
+//! .unwrap();
+//! ```
+//!
+//! ```compile_fail,E0133
+//! static mut BALANCE: i64 = 0;
+//! fn run_thread(n: i64) {
+//!     BALANCE += n;
+//! }
+//! ```
+//!
+//! Changing the balance after the release (E0382): `drop` takes the guard away.
+//!
+//! ```compile_fail,E0382
+//! let lock = std::sync::Mutex::new(0);
+//! let mut balance = lock.lock().unwrap();
+//! drop(balance);
+//! *balance += 5;
+//! ```
+//!
+//! Releasing in another thread (E0277): a guard stays in the thread that has acquired it.
+//!
+//! ```compile_fail,E0277
+//! static LOCK: std::sync::Mutex<i64> = std::sync::Mutex::new(0);
+//! let balance = LOCK.lock().unwrap();
+//! std::thread::spawn(move || drop(balance));
+//! ```
+//!
+//! A guard that is thrown away at once (the lint `let_underscore_lock`, an error by default): `_`
+//! is no variable, the lock would be free again before the next line.
+//!
+//! ```compile_fail
+//! let lock = std::sync::Mutex::new(0);
+//! let _ = lock.lock();
+//! ```
