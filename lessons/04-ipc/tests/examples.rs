@@ -1,0 +1,44 @@
+//! Each example ends by itself, and shows its fact.
+
+fn example(name: &str) -> testing::Run {
+    let _nothing_left = testing::NothingLeft::new();
+    let run = testing::run(testing::example(env!("CARGO_MANIFEST_DIR"), name));
+    run.success();
+    assert_eq!(run.stderr, "");
+    run
+}
+
+#[test]
+fn eof() {
+    let run = example("eof");
+    let lines = run.lines();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert_eq!(lines[0], "The writer wrote 5 bytes and closed its end.");
+    assert!(lines[1].starts_with("The reader waits for more: "), "{}", lines[1]);
+    assert_eq!(
+        lines[2],
+        "The forgotten end is closed too: the reader got 5 bytes and ended."
+    );
+}
+
+#[test]
+fn duplex() {
+    let run = example("duplex");
+    let expected = "Process <pid> asks: 1. Process <pid> answers: 1.\n\
+                    Process <pid> asks: 2. Process <pid> answers: 4.\n\
+                    Process <pid> asks: 3. Process <pid> answers: 9.\n\
+                    No more questions: the process that answers has ended.\n";
+    assert_eq!(testing::neutral(&run.stdout), expected);
+}
+
+#[test]
+fn shared_memory() {
+    let run = example("shared_memory"); // asserts by itself which of the two is faster
+    let lines = run.lines();
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(
+        lines[0].starts_with("A process that gets 8 MiB as a Vec: "),
+        "{lines:#?}"
+    );
+    assert!(lines[1].starts_with("The same as shared memory: "), "{lines:#?}");
+}

@@ -1,0 +1,26 @@
+//! `tutorial.py` prints the same lines as the lesson.
+
+use std::process::Command;
+use std::time::Duration;
+
+#[test]
+fn python_prints_the_same_lines() {
+    if Command::new("python3").arg("--version").output().is_err() {
+        eprintln!("skipped: there is no python3");
+        return;
+    }
+    let rust = testing::run(env!("CARGO_BIN_EXE_04-ipc"));
+    let mut python3 = Command::new("python3");
+    python3.env_remove("PYTHONUNBUFFERED"); // with it, `print` writes the end of a line apart from the line
+    python3.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tutorial.py"));
+    let python = testing::run_with(&mut python3, Duration::from_secs(60));
+    assert_eq!(lines(rust.success()), lines(python.success()));
+}
+
+/// The lines with pids and seconds made neutral, sorted: several processes speak at once.
+fn lines(run: &testing::Run) -> Vec<String> {
+    let text = testing::neutral(&run.stdout);
+    let mut lines: Vec<_> = text.lines().map(str::to_string).collect();
+    lines.sort();
+    lines
+}

@@ -1,0 +1,39 @@
+//! A lock is taken in turns: while one thread holds it, the other one waits, however many cores there
+//! are. To be seen with `TIMELINE=1 cargo run -p lock --example turns`. See also: the lesson.
+
+use common::timeline;
+use std::sync::Mutex;
+use std::{thread, time::Duration};
+
+const ROUNDS: u32 = 4;
+
+fn run_thread(balance: &Mutex<u32>) {
+    for _ in 0..ROUNDS {
+        let alone = timeline::span("");
+        thread::sleep(Duration::from_millis(20)); // here nobody waits for anybody
+        drop(alone);
+
+        let waiting = timeline::wait("lock");
+        let mut balance = balance.lock().unwrap();
+        drop(waiting);
+
+        let _span = timeline::span("lock");
+        *balance += 1;
+        thread::sleep(Duration::from_millis(40)); // long work under a lock: do not
+    } // the guard goes, and whoever waits goes on
+}
+
+fn main() {
+    common::init();
+    let balance = Mutex::new(0);
+    crossbeam::scope(|s| {
+        for name in ["5", "8"] {
+            let thread = s.builder().name(format!("thread {name}"));
+            thread.spawn(|_| run_thread(&balance)).expect("a thread can be had");
+        }
+    })
+    .unwrap(); // Err only if a thread panicked
+    let balance = balance.into_inner().unwrap();
+    println!("2 threads, {ROUNDS} rounds each: balance = {balance}");
+    assert_eq!(balance, 2 * ROUNDS);
+}
