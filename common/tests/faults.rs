@@ -475,6 +475,13 @@ fn wait_or_pid((place, _): (String, u32)) -> u32 {
 }
 
 fn busy_pool() {
+    #[cfg(unix)]
+    {
+        use nix::sys::signal::{SigHandler, Signal, signal};
+        // A shell starts what runs in the background with SIGINT ignored, and so may this test have been started.
+        // SAFETY: the default action is no code of ours.
+        unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.unwrap();
+    }
     common::init();
     let place = env::args().nth(1).unwrap();
     let pool = Pool::new(2).unwrap();
