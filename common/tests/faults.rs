@@ -458,6 +458,25 @@ mod signals {
     }
 
     #[test]
+    fn b48_amid_many_tasks_a_stopped_worker_keeps_one_and_the_others_are_taken_back() {
+        let _careful = careful(60);
+        let pool = Pool::new(2).unwrap();
+        for round in 0..10 {
+            let pid = *workers(&pool).iter().nth(round % 2).unwrap();
+            let tasks: Vec<_> = (0..3_000).map(|i| pool.apply_async(square, (i,))).collect();
+            let map = pool.map_async(square, 0..3_000);
+            tasks[20 * round].get().unwrap();
+            signal(pid, SIGSTOP);
+            let missing = || tasks.iter().filter(|task| !task.ready()).count() + usize::from(!map.ready());
+            eventually("the other one has done all but one", || missing() <= 1);
+            signal(pid, SIGCONT);
+            assert!(tasks.iter().all(|task| task.get().is_ok()));
+            assert_eq!(map.get().unwrap().len(), 3_000);
+        }
+        pool.close().join().unwrap();
+    }
+
+    #[test]
     fn b48_a_pool_with_stopped_workers_can_be_terminated() {
         let _careful = careful(30);
         let pool = Pool::new(2).unwrap();
