@@ -594,7 +594,10 @@ fn limited(limits: &str, name: &str) -> Command {
 #[test]
 fn b45_ten_thousand_tasks_need_no_more_than_64_descriptors() {
     let _careful = careful(60);
-    let run = testing::run_with(&mut limited("ulimit -n 64", "few_descriptors"), testing::LIMIT);
+    let run = testing::run_with(
+        &mut limited("ulimit -n 64", "few_descriptors"),
+        testing::LIMIT * slowness() as u32,
+    );
     assert_eq!(run.success().lines(), ["done"]);
 }
 
@@ -862,7 +865,7 @@ fn starved_of_processes_an_error_says_so_and_what_was_started_is_ended() {
     shell.env(programs::PROGRAM, "few_processes").current_dir("/");
     std::os::unix::process::CommandExt::uid(&mut shell, 61_234);
     std::os::unix::process::CommandExt::gid(&mut shell, 61_234);
-    let run = testing::run_with(&mut shell, testing::LIMIT);
+    let run = testing::run_with(&mut shell, testing::LIMIT * slowness() as u32);
     let lines = run.success().lines();
     assert!(
         lines.len() == 2 && lines.iter().all(|line| line.contains("could not be started: ")),
