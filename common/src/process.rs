@@ -247,6 +247,7 @@ pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
         lifeline,
         ..
     } = Ends::new(handles)?;
+    sys::keep_from_forks(&to_parent);
     let Ok(orders) = child::read_block(&mut BufReader::new(from_parent)) else {
         return Some(0); // nobody is there any more who wants anything
     };
@@ -322,8 +323,10 @@ impl Answer {
     /// Of a child that has ended: did it come to `init`? There it reads its orders first.
     fn reached_init(&mut self) -> bool {
         match &mut self.orders {
-            // Nobody can write any more, so this does not wait.
-            Some(orders) => !matches!(orders.read(&mut [0]), Ok(1)),
+            // Looked at first, or this could wait: if this program forked, there is somebody who could still write.
+            Some(orders) => {
+                !sys::wait_readable(orders, Duration::ZERO).unwrap_or(false) || !matches!(orders.read(&mut [0]), Ok(1))
+            }
             None => !self.refused,
         }
     }

@@ -148,6 +148,16 @@ pub(super) struct Letter {
     pub large: Option<Box<[u8]>>,
 }
 
+impl Letter {
+    fn word(pipe: Arc<Mutex<PipeWriter>>, word: TaskHeader) -> Letter {
+        Letter {
+            pipe,
+            bytes: word.to_bytes().to_vec(),
+            large: None,
+        }
+    }
+}
+
 /// Answers that are to be delivered when the lock is free again.
 pub(super) struct Delivery {
     pub sink: Arc<dyn Sink>,
@@ -212,19 +222,8 @@ impl Queue {
             let letter = self.letter_for(worker, false).or_else(|| {
                 // A large job is written by the worker's own thread. That waits for a message: so the worker sends one.
                 called += 1;
-                let header = TaskHeader {
-                    first: 0,
-                    entry: Entry(0),
-                    count: 0,
-                    label: 0,
-                    length: 0,
-                };
                 let pipe = self.workers[worker].pipe.clone()?;
-                Some(Letter {
-                    pipe,
-                    bytes: header.to_bytes().to_vec(),
-                    large: None,
-                })
+                Some(Letter::word(pipe, TaskHeader::CALL))
             });
             letters.extend(letter);
             self.set_idle(worker, false);
@@ -450,9 +449,8 @@ impl Queue {
         let hand = &mut self.workers[worker];
         if hand.active == 0 {
             if hand.budget == 0 {
-                // It has done its share: at the end of its pipe it ends, and another one takes its place.
-                hand.ready = false;
-                hand.pipe = None;
+                // It has done its share: it ends, and another one takes its place.
+                self.dismiss(worker, letters);
             } else {
                 self.set_idle(worker, true);
                 self.rebalance(letters);
@@ -529,30 +527,31 @@ impl Queue {
     }
 
     /// Nothing more is to be done: the workers end when they have read their pipes.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, letters: &mut Vec<Letter>) {
         self.over = true;
-        self.set_all_unready();
+        for worker in 0..self.workers.len() {
+            self.dismiss(worker, letters);
+        }
     }
 
     /// Ends everything now. Returns what is to fail.
     pub fn terminate(&mut self) -> Vec<Delivery> {
         self.over = true;
-        for worker in &self.workers {
-            if let Some(process) = &worker.process {
+        for worker in 0..self.workers.len() {
+            if let Some(process) = &self.workers[worker].process {
                 let _ = process.kill(); // it can fail only if the process has ended
             }
+            self.dismiss(worker, &mut Vec::new());
         }
-        self.set_all_unready();
         self.drain()
     }
 
-    fn set_all_unready(&mut self) {
-        self.idle.clear();
-        for worker in &mut self.workers {
-            worker.ready = false;
-            worker.idle = false;
-            worker.pipe = None;
-        }
+    /// Sends a worker nothing more but a farewell.
+    fn dismiss(&mut self, worker: usize, letters: &mut Vec<Letter>) {
+        self.set_idle(worker, false);
+        let hand = &mut self.workers[worker];
+        hand.ready = false;
+        letters.extend(hand.pipe.take().map(|pipe| Letter::word(pipe, TaskHeader::END)));
     }
 
     /// Everything that is not answered.

@@ -137,9 +137,11 @@ impl Shared {
         while self.pending.load(Ordering::SeqCst) > 0 {
             queue = self.changed.wait(queue).unwrap();
         }
-        queue.finish();
+        let mut farewells = Vec::new();
+        queue.finish(&mut farewells);
         let broken = queue.broken.clone();
         drop(queue);
+        self.post(farewells);
         self.changed.notify_all();
         let uncollected = self.uncollected.lock().unwrap().take();
         match (broken, uncollected) {
@@ -173,8 +175,8 @@ pub(super) fn serve(shared: &Shared, worker: usize, first: std::sync::mpsc::Send
                     let _ = first.send(Ok(()));
                 }
                 let mut session = Session::new(shared, worker, &name, to_child);
-                let end = session.listen(from_child);
-                session.bury(&process, end)
+                session.listen(from_child, &process);
+                session.bury(&process)
             }
             Err(error) => {
                 if let Some(first) = first.take() {
@@ -237,13 +239,15 @@ fn start(shared: &Shared, worker: usize, name: &str) -> Result<Option<Line>, Err
 /// A worker does not read the terminal: it would take turns with its parent.
 const NULL_DEVICE: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };
 
-/// How a worker's results came to an end.
+/// Why a worker's results come to an end.
+#[derive(Default)]
 pub(super) enum End {
-    /// The pipe is closed: the worker has ended, or is about to.
+    /// The worker ends by itself, or somebody killed it.
+    #[default]
     Closed,
     /// Its initializer failed.
     NotReady(Fault),
-    /// What came were no results.
+    /// Something that is no message came among its results: it is killed.
     Garbage,
 }
 
@@ -255,6 +259,7 @@ pub(super) struct Session<'a> {
     /// Until the worker is ready; then the queue has it, and decides when it is closed.
     pipe: Option<PipeWriter>,
     ready: bool,
+    pub end: End,
     letters: Vec<Letter>,
     answers: Vec<(Delivery, Kind, Range<usize>)>,
 }
@@ -267,22 +272,20 @@ impl<'a> Session<'a> {
             name,
             pipe: Some(pipe),
             ready: false,
+            end: End::default(),
             letters: Vec::new(),
             answers: Vec::new(),
         }
     }
 
     /// Listens until the worker's end.
-    fn listen(&mut self, mut results: PipeReader) -> End {
+    fn listen(&mut self, mut results: PipeReader, process: &Proc) {
         let mut bytes = Vec::new();
-        loop {
-            match read_some(&mut results, &mut bytes) {
-                Ok(0) | Err(_) => return End::Closed,
-                Ok(_) => {}
-            }
-            match self.understand(&bytes) {
-                Ok(used) => drop(bytes.drain(..used)),
-                Err(end) => return end,
+        while let Ok(1..) = read_some(&mut results, &mut bytes) {
+            let used = self.understand(&bytes);
+            bytes.drain(..used);
+            if matches!(self.end, End::Garbage) {
+                let _ = process.kill(); // what it sent before is read on
             }
             if bytes.is_empty() && bytes.capacity() > 1 << 20 {
                 bytes = Vec::new(); // the memory of a huge result is not kept
@@ -290,64 +293,61 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes whole messages from `bytes`; returns how many bytes that were.
-    pub fn understand(&mut self, bytes: &[u8]) -> Result<usize, End> {
+    /// Takes whole messages from `bytes`, and passes over what is none; returns how many bytes that were.
+    pub fn understand(&mut self, bytes: &[u8]) -> usize {
         let mut used = 0;
         let mut queue = self.shared.lock();
-        let end = loop {
+        loop {
             match message(&bytes[used..]) {
-                Ok(None) => break Ok(()),
-                Err(()) => break Err(End::Garbage),
+                Ok(None) => break,
                 Ok(Some((header, payload))) => {
                     let payload = used + payload.start..used + payload.end;
-                    used = payload.end;
-                    if let Err(end) = self.take(&mut queue, header, bytes, payload) {
-                        break Err(end);
+                    if self.take(&mut queue, header, bytes, payload.clone()) {
+                        used = payload.end;
+                        continue;
                     }
                 }
+                Err(()) => {}
             }
-        };
-        queue.feed(self.worker, &mut self.letters);
+            self.end = End::Garbage;
+            used += garbage(&bytes[used..]);
+        }
+        if !matches!(self.end, End::Garbage) {
+            queue.feed(self.worker, &mut self.letters);
+        }
         drop(queue);
-        // What came before the end is true, whatever the end is.
         self.post();
         self.deliver(bytes);
-        end.map(|()| used)
+        used
     }
 
-    /// Takes one message; its payload lies at `payload` in `bytes`.
-    fn take(
-        &mut self,
-        queue: &mut Queue,
-        header: ResultHeader,
-        bytes: &[u8],
-        payload: Range<usize>,
-    ) -> Result<(), End> {
+    /// Takes one message; its payload lies at `payload` in `bytes`. False: the worker cannot have meant that.
+    fn take(&mut self, queue: &mut Queue, header: ResultHeader, bytes: &[u8], payload: Range<usize>) -> bool {
         let content = &bytes[payload.clone()];
         let sound = match header.kind {
-            Kind::Here => true,
+            Kind::Here => return true,
             Kind::Ready => {
                 self.ready = true;
                 if let Some(pipe) = self.pipe.take() {
                     queue.ready(self.worker, pipe);
                 }
-                true
+                return true;
             }
-            Kind::NotReady => return Err(postcard::from_bytes(content).map_or(End::Garbage, End::NotReady)),
+            Kind::NotReady => {
+                self.end = postcard::from_bytes(content).map_or(End::Garbage, End::NotReady);
+                return true;
+            }
             Kind::Values => skip_items(content, header.count).is_some_and(<[u8]>::is_empty),
             Kind::Fault => header.count == 1,
         };
         if !sound {
-            return Err(End::Garbage);
+            return false;
         }
-        if matches!(header.kind, Kind::Values | Kind::Fault) {
-            match queue.answered(self.worker, header.first, header.count) {
-                Some(delivery) => self.answers.push((delivery, header.kind, payload)),
-                None if queue.over => {} // its tasks are settled already
-                None => return Err(End::Garbage),
-            }
-        }
-        Ok(())
+        let answered = queue.answered(self.worker, header.first, header.count);
+        let known = answered.is_some() || queue.over; // then its tasks are settled already
+        self.answers
+            .extend(answered.map(|delivery| (delivery, header.kind, payload)));
+        known
     }
 
     /// The worker comes first: it may be idle.
@@ -365,10 +365,10 @@ impl<'a> Session<'a> {
     }
 
     /// The worker is dead, or will be soon. Returns an error if it never was ready.
-    fn bury(&mut self, process: &Proc, end: End) -> Option<Error> {
+    fn bury(&mut self, process: &Proc) -> Option<Error> {
         self.pipe = None;
-        let exit = reap(process, matches!(end, End::Garbage));
-        let error = match end {
+        let exit = reap(process);
+        let error = match std::mem::take(&mut self.end) {
             End::NotReady(fault) => Error::fault(fault, &format!("the initializer of {}", self.name)),
             End::Garbage => Error::Garbled {
                 name: self.name.to_owned(),
@@ -441,14 +441,10 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Takes a worker out of the process table. Its results have ended, so it is about to end, or it is out of order.
-fn reap(process: &Proc, out_of_order: bool) -> Exit {
-    let patience = if out_of_order {
-        Duration::ZERO
-    } else {
-        Duration::from_millis(500)
-    };
-    let deadline = Instant::now() + patience;
+/// Takes a worker out of the process table. Its results have ended, so it is about to end; if not, it has closed a pipe that
+/// is not its own.
+fn reap(process: &Proc) -> Exit {
+    let deadline = Instant::now() + Duration::from_millis(500);
     let mut pause = Duration::from_micros(20);
     while Instant::now() < deadline {
         if let Some(exit) = process.try_wait() {
@@ -492,4 +488,14 @@ fn message(bytes: &[u8]) -> Result<Option<(ResultHeader, Range<usize>)>, ()> {
     let length = usize::try_from(header.length).map_err(|_| ())?;
     let end = RESULT_HEADER.checked_add(length).ok_or(())?;
     Ok((bytes.len() >= end).then_some((header, RESULT_HEADER..end)))
+}
+
+/// How many bytes to pass over, from one that begins no message to one that may begin the next.
+fn garbage(bytes: &[u8]) -> usize {
+    let begins = |at: &usize| {
+        bytes[*at..]
+            .first_chunk()
+            .is_none_or(|header| ResultHeader::from_bytes(header).is_some())
+    };
+    (1..bytes.len()).find(begins).unwrap_or(bytes.len())
 }

@@ -10,7 +10,7 @@ use crate::sys::Entry;
 pub(super) const TASK_HEADER: usize = 28;
 pub(super) const RESULT_HEADER: usize = 25;
 
-/// The head of a message to a worker. No items: "say that you are there" (see `Queue::rebalance`).
+/// The head of a message to a worker: some items, or one of the two words without items.
 #[derive(Clone, Copy)]
 pub(super) struct TaskHeader {
     /// The first item's number. A worker's items are numbered from 0 on.
@@ -24,6 +24,21 @@ pub(super) struct TaskHeader {
 }
 
 impl TaskHeader {
+    /// "Say that you are there"; see `Queue::rebalance`.
+    pub const CALL: TaskHeader = TaskHeader {
+        first: 0,
+        entry: Entry(0),
+        count: 0,
+        label: 0,
+        length: 0,
+    };
+
+    /// "It is over." The end of the pipe would say so too, but may be late: whatever this program forks holds it open.
+    pub const END: TaskHeader = TaskHeader {
+        label: 1,
+        ..TaskHeader::CALL
+    };
+
     pub fn to_bytes(self) -> [u8; TASK_HEADER] {
         let mut bytes = [0; TASK_HEADER];
         bytes[..8].copy_from_slice(&self.first.to_le_bytes());

@@ -8,7 +8,7 @@
 use super::ticket::claim;
 use super::wire::{Kind, ResultHeader, TASK_HEADER, TaskHeader, push_item, split_item};
 use crate::child::{self, Ends, Greeting};
-use crate::sys::{Board, Entry, OwnedHandle, SharedMemory};
+use crate::sys::{self, Board, Entry, OwnedHandle, SharedMemory};
 use crate::target::{self, Fault};
 use crate::timeline;
 use os_pipe::PipeWriter;
@@ -26,7 +26,7 @@ pub(super) struct Orders {
     pub initializer: Option<(Entry, Vec<u8>)>,
 }
 
-/// Works until the pool says nothing more. Returns the exit code, or `None` if it could not understand the pool.
+/// Works until the pool says that it is over. Returns the exit code, or `None` if it could not understand the pool.
 pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
     let Ends {
         mut from_parent,
@@ -34,6 +34,7 @@ pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
         lifeline,
         extra,
     } = Ends::new(handles)?;
+    sys::keep_from_forks(&to_parent);
     let Ok(orders) = child::read_block(&mut from_parent) else {
         return Some(0); // a pool that has ended already
     };
@@ -78,6 +79,7 @@ impl Worker<'_> {
             items.clear();
             tasks.take(task.length).read_to_end(&mut items)?;
             match task.count {
+                0 if task.label == TaskHeader::END.label => return Ok(()),
                 0 => self.send(Kind::Here, 0, 0, &[])?,
                 1 => self.do_one(task, &items)?,
                 _ => self.do_chunk(task, &items)?,

@@ -2,10 +2,12 @@
 
 use super::{Exit, Launch, say_if_moved};
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use nix::sys::stat::Mode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::env;
@@ -16,6 +18,7 @@ use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr::NonNull;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 pub(crate) use std::os::fd::{AsFd as AsHandle, BorrowedFd as BorrowedHandle, OwnedFd as OwnedHandle};
@@ -257,6 +260,28 @@ pub(crate) fn after_fork(function: extern "C" fn()) {
     unsafe { nix::libc::pthread_atfork(None, None, Some(function)) };
 }
 
+/// A child that this process makes by `fork` shall not hold `pipe` open: who waits for its end would wait for that child too.
+/// For one pipe, which is never closed.
+pub(crate) fn keep_from_forks(pipe: &impl AsHandle) {
+    FORKS_LET_GO.store(pipe.as_fd().as_raw_fd(), Ordering::Relaxed);
+    after_fork(let_go);
+}
+
+static FORKS_LET_GO: AtomicI32 = AtomicI32::new(-1);
+
+/// The number stays in use, since whoever has it may still write or close it; but it leads nowhere.
+extern "C" fn let_go() {
+    let number = FORKS_LET_GO.load(Ordering::Relaxed);
+    // Both calls are among those that are allowed after `fork` in a program with threads.
+    if let Ok(nowhere) = nix::fcntl::open(c"/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
+        // SAFETY: the number is that of an open pipe; its owner in this process owns what takes its place.
+        unsafe {
+            nix::libc::dup2(nowhere.as_raw_fd(), number);
+            nix::libc::fcntl(number, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC);
+        }
+    }
+}
+
 /// How many columns the terminal has at which the standard error goes. `None`: it goes elsewhere.
 pub(crate) fn terminal_width() -> Option<usize> {
     // SAFETY: four numbers, which may all be 0.
@@ -393,10 +418,8 @@ fn anonymous_file() -> io::Result<OwnedHandle> {
 /// A file in memory whose name is taken away at once.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 fn anonymous_file() -> io::Result<OwnedHandle> {
-    use nix::fcntl::OFlag;
     use nix::sys::mman::{shm_open, shm_unlink};
-    use nix::sys::stat::Mode;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     static COUNT: AtomicU32 = AtomicU32::new(0);
     // At most 31 bytes on macOS.
     let name = format!(

@@ -265,6 +265,9 @@ pub(crate) fn at_exit(function: extern "C" fn()) {
     let _ = AT_EXIT.set(function); // it is the same one each time
 }
 
+/// There is no `fork`.
+pub(crate) fn keep_from_forks(_pipe: &impl AsHandle) {}
+
 /// There is no `fork` here.
 pub(crate) fn after_fork(_function: extern "C" fn()) {}
 
