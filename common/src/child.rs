@@ -1,7 +1,7 @@
 //! Both sides of a start: what a parent keeps for its children, and what a child does first.
 
 use crate::error::Error;
-use crate::sys::{self, Launch, OwnedHandle, Proc, borrow};
+use crate::sys::{self, Launch, NoFork, OwnedHandle, Proc, borrow};
 use crate::timeline;
 use os_pipe::{PipeReader, PipeWriter};
 use serde::{Deserialize, Serialize};
@@ -246,20 +246,30 @@ impl Greeting {
 pub(crate) struct Family {
     /// Each child gets a copy, and learns by it when this process ends, however it does.
     lifeline: OwnedHandle,
-    _kept: Option<OwnedHandle>,
+    kept: Option<OwnedHandle>,
+    /// A process that was forked has the copy of a family, but not a part in it.
+    pid: u32,
 }
 
 impl Family {
     pub fn get() -> io::Result<Arc<Family>> {
         static FAMILY: Mutex<Weak<Family>> = Mutex::new(Weak::new());
         let mut family = FAMILY.lock().unwrap();
-        if let Some(family) = family.upgrade() {
+        let pid = std::process::id();
+        if let Some(family) = family.upgrade().filter(|family| family.pid == pid) {
             return Ok(family);
         }
-        let (lifeline, _kept) = sys::lifeline()?;
-        let new = Arc::new(Family { lifeline, _kept });
+        let (lifeline, kept) = sys::lifeline()?;
+        kept.iter().for_each(|kept| sys::LIFELINE.set(kept));
+        let new = Arc::new(Family { lifeline, kept, pid });
         *family = Arc::downgrade(&new);
         Ok(new)
+    }
+}
+
+impl Drop for Family {
+    fn drop(&mut self) {
+        self.kept.iter().for_each(|kept| sys::LIFELINE.clear(kept));
     }
 }
 
@@ -268,8 +278,8 @@ pub(crate) struct Started {
     pub process: Proc,
     pub to_child: PipeWriter,
     pub from_child: PipeReader,
-    /// The child's end of `to_child`, in case that anybody wants to know what it left unread.
-    pub child_reads: PipeReader,
+    /// Of a process, its own end of `to_child`: who wants to know what it left unread looks there.
+    pub child_reads: Option<PipeReader>,
     pub family: Arc<Family>,
 }
 
@@ -283,6 +293,7 @@ pub(crate) fn start(
 ) -> Result<Started, Error> {
     check_initialised()?;
     let start = || {
+        let _no_fork = NoFork::wait();
         let family = Family::get()?;
         let (child_reads, to_child) = sys::pipe()?;
         let (from_child, child_writes) = sys::pipe()?;
@@ -303,7 +314,7 @@ pub(crate) fn start(
             process,
             to_child,
             from_child,
-            child_reads,
+            child_reads: (role == "process").then_some(child_reads),
             family,
         })
     };

@@ -187,7 +187,9 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         drop(stdio); // from here on, the child alone holds them
         // Orders that the pipe takes at once can be looked at again: see `Answer::reached_init`. For larger ones, the
         // child must be the only reader: then a write does not wait for one that has ended.
-        let orders = (start.len() + through_pipe.len() < SURELY_IN_A_PIPE).then_some(started.child_reads);
+        let orders = started
+            .child_reads
+            .filter(|_| start.len() + through_pipe.len() < SURELY_IN_A_PIPE);
         let sent = child::write_block(&mut started.to_child, &[&start, through_pipe]);
         drop(started.to_child);
         let answer = Answer {
@@ -247,7 +249,7 @@ pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
         lifeline,
         ..
     } = Ends::new(handles)?;
-    sys::keep_from_forks(&to_parent);
+    sys::ANSWERS.set(&to_parent);
     let Ok(orders) = child::read_block(&mut BufReader::new(from_parent)) else {
         return Some(0); // nobody is there any more who wants anything
     };

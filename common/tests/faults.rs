@@ -28,6 +28,10 @@ fn square(x: u64) -> u64 {
     x * x
 }
 
+fn length(bytes: Vec<u8>) -> usize {
+    bytes.len()
+}
+
 fn note_and_wait(place: String) -> u32 {
     note(&place, process::id());
     await_event(&place, "go");
@@ -477,6 +481,27 @@ mod signals {
     }
 
     #[test]
+    fn b48_what_a_worker_stopped_while_idle_leaves_in_its_pipe_holds_up_nobody() {
+        let _careful = careful(60);
+        let pool = Pool::new(2).unwrap();
+        let pids = workers(&pool);
+        for round in 0..20 {
+            let pid = *pids.iter().nth(round % 2).unwrap();
+            signal(pid, SIGSTOP);
+            // A chunk is sent, taken back, a part of it sent again, and so on, until one item stays.
+            let size = 3_700 + 20 * round;
+            let map = pool.map_async(length, (0..64).map(|i| vec![i; size]));
+            for i in 0..100 {
+                assert_eq!(pool.apply(square, (i,)).unwrap(), i * i);
+            }
+            signal(pid, SIGCONT);
+            assert_eq!(map.get().unwrap(), [size; 64]);
+        }
+        assert_eq!(workers(&pool), pids);
+        pool.close().join().unwrap();
+    }
+
+    #[test]
     fn b48_a_pool_with_stopped_workers_can_be_terminated() {
         let _careful = careful(30);
         let pool = Pool::new(2).unwrap();
@@ -540,7 +565,25 @@ mod forks {
         let events = Events::new();
         let run = testing::run_with(program("forks_beside_a_pool").arg(events.place()), testing::LIMIT);
         assert_eq!(run.success().lines(), ["the pool has ended"]);
-        assert_eq!(events.notes(), ["gone"]);
+        assert_eq!(events.notes(), ["gone"; FORKS]);
+    }
+
+    #[test]
+    fn b44_workers_of_a_killed_parent_are_gone_although_what_it_had_forked_lives_on() {
+        let _careful = careful(60);
+        let events = Events::new();
+        let mut command = program("busy_pool");
+        let mut parent = command.arg(events.place()).env("COURSE_FORK", "yes").spawn().unwrap();
+        eventually("both workers work, and the fork was made", || events.notes().len() == 3);
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        let workers = |note: &String| note.parse().is_ok_and(programs::lives);
+        eventually("all workers are gone", || !events.notes().iter().any(workers));
+        assert!(!events.notes().contains(&"gone".to_owned()));
+        events.happen("go");
+        eventually("what was forked is gone", || {
+            events.notes().contains(&"gone".to_owned())
+        });
     }
 }
 
@@ -549,18 +592,28 @@ fn forks_beside_a_pool() {
     let place = env::args().nth(1).unwrap();
     let pool = Pool::builder().processes(2).maxtasksperchild(3).build().unwrap();
     assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
-    #[cfg(unix)]
-    let child = forks::fork_one_that_stays(&place);
-    assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
-    assert!(matches!(pool.apply(leave, (1,)), Err(Error::Exited { code: 1, .. })));
+    let mut children = Vec::new();
+    for _ in 0..FORKS {
+        // Workers are being replaced meanwhile.
+        assert_eq!(pool.map(square, 0..20).unwrap().len(), 20);
+        #[cfg(unix)]
+        children.push(forks::fork_one_that_stays(&place));
+        assert!(matches!(pool.apply(leave, (1,)), Err(Error::Exited { code: 1, .. })));
+    }
     pool.close().join().unwrap();
     // One that ends before it looks at its orders, and one that ends behind them.
     assert!(Process::new(leave, (3,)).start().unwrap().join().is_err());
     println!("the pool has ended");
     programs::happen(&place, "go");
-    #[cfg(unix)]
-    nix::sys::wait::waitpid(child, None).unwrap();
+    for child in children {
+        #[cfg(unix)]
+        nix::sys::wait::waitpid(child, None).unwrap();
+        #[cfg(windows)]
+        let () = child;
+    }
 }
+
+const FORKS: usize = 20;
 
 fn wait_or_pid((place, _): (String, u32)) -> u32 {
     note_and_wait(place)
@@ -577,6 +630,11 @@ fn busy_pool() {
     common::init();
     let place = env::args().nth(1).unwrap();
     let pool = Pool::new(2).unwrap();
+    #[cfg(unix)]
+    if env::var_os("COURSE_FORK").is_some() {
+        note(&place, "forked");
+        forks::fork_one_that_stays(&place);
+    }
     let _ = pool.map_with_chunksize(wait_or_pid, [(place.clone(), 0), (place, 1)], 1);
 }
 

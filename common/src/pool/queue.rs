@@ -256,8 +256,8 @@ impl Queue {
                 break;
             };
             let alone = hand.active == 0;
-            let too_large = size > hand.room && !may_be_large;
-            if too_large || (!alone && hand.in_pipe + size > WINDOW) {
+            let may_wait = hand.in_pipe + size > hand.room;
+            if (may_wait && !may_be_large) || (!alone && hand.in_pipe + size > WINDOW) {
                 break;
             }
             let Some(mut job) = self.jobs.pop_front() else { break };
@@ -275,7 +275,7 @@ impl Queue {
                 length,
             };
             bytes.extend_from_slice(&header.to_bytes());
-            if size > hand.room {
+            if may_wait {
                 large = Some(std::mem::take(&mut job.items));
                 hand.in_transit = true;
             } else {

@@ -223,7 +223,6 @@ fn start(shared: &Shared, worker: usize, name: &str) -> Result<Option<Line>, Err
         postcard::to_stdvec(&orders).map_err(|error| Error::encode(format!("the orders for {name}"), error))?;
     let stdin = std::fs::File::open(NULL_DEVICE).map_err(|error| Error::start(name, error))?;
     let mut started = child::start("worker", name, Some(&shared.memory), &[Some(stdin.into()), None, None])?;
-    drop(started.child_reads); // or a write to a dead worker would wait
     let process = Arc::new(started.process);
     timeline::member(process.pid(), shared.number);
     if !shared.lock().started(worker, process.clone()) {

@@ -34,7 +34,7 @@ pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
         lifeline,
         extra,
     } = Ends::new(handles)?;
-    sys::keep_from_forks(&to_parent);
+    sys::ANSWERS.set(&to_parent);
     let Ok(orders) = child::read_block(&mut from_parent) else {
         return Some(0); // a pool that has ended already
     };

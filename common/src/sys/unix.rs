@@ -17,8 +17,8 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::ptr::NonNull;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 pub(crate) use std::os::fd::{AsFd as AsHandle, BorrowedFd as BorrowedHandle, OwnedFd as OwnedHandle};
@@ -218,7 +218,7 @@ pub(crate) fn pipe() -> io::Result<(os_pipe::PipeReader, os_pipe::PipeWriter)> {
 }
 
 /// What tells another process of this one's end, and what this one has to keep for that: a pipe through which nothing is
-/// ever sent. Its reading end sees the end when the last writing end is closed.
+/// ever sent. Its reading end sees the end when the last writing end is closed: see [`LIFELINE`].
 pub(crate) fn lifeline() -> io::Result<(OwnedHandle, Option<OwnedHandle>)> {
     let (reader, writer) = pipe()?;
     Ok((reader.into(), Some(writer.into())))
@@ -260,24 +260,89 @@ pub(crate) fn after_fork(function: extern "C" fn()) {
     unsafe { nix::libc::pthread_atfork(None, None, Some(function)) };
 }
 
-/// A child that this process makes by `fork` shall not hold `pipe` open: who waits for its end would wait for that child too.
-/// For one pipe, which is never closed.
-pub(crate) fn keep_from_forks(pipe: &impl AsHandle) {
-    FORKS_LET_GO.store(pipe.as_fd().as_raw_fd(), Ordering::Relaxed);
-    after_fork(let_go);
+/// Pipe ends whose closing tells somebody else of this process's end. What it forks must not hold them open.
+pub(crate) struct TellsOfMyEnd(usize);
+
+/// [`TellsOfMyEnd`] of a child's answers, and of the lifeline of this process's own children.
+pub(crate) const ANSWERS: TellsOfMyEnd = TellsOfMyEnd(0);
+pub(crate) const LIFELINE: TellsOfMyEnd = TellsOfMyEnd(1);
+
+static ENDS: [AtomicI32; 2] = [const { AtomicI32::new(NONE) }; 2];
+const NONE: RawFd = -1;
+
+impl TellsOfMyEnd {
+    /// From now on, what this process forks lets go of `pipe`.
+    pub fn set(&self, pipe: &impl AsHandle) {
+        ENDS[self.0].store(pipe.as_fd().as_raw_fd(), Ordering::Relaxed);
+        look_after_forks();
+    }
+
+    /// `pipe` is about to be closed. (There may be another one by now.)
+    pub fn clear(&self, pipe: &impl AsHandle) {
+        let number = pipe.as_fd().as_raw_fd();
+        let _ = ENDS[self.0].compare_exchange(number, NONE, Ordering::Relaxed, Ordering::Relaxed);
+    }
 }
 
-static FORKS_LET_GO: AtomicI32 = AtomicI32::new(-1);
+/// Starts that are going on, and (in units of [`FORK`]) forks: while a process is being started, its ends of its pipes are
+/// open here for a moment, and a fork would copy them.
+static STARTS: AtomicUsize = AtomicUsize::new(0);
+const FORK: usize = 1 << 16;
 
-/// The number stays in use, since whoever has it may still write or close it; but it leads nowhere.
-extern "C" fn let_go() {
-    let number = FORKS_LET_GO.load(Ordering::Relaxed);
-    // Both calls are among those that are allowed after `fork` in a program with threads.
-    if let Ok(nowhere) = nix::fcntl::open(c"/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) {
-        // SAFETY: the number is that of an open pipe; its owner in this process owns what takes its place.
-        unsafe {
-            nix::libc::dup2(nowhere.as_raw_fd(), number);
-            nix::libc::fcntl(number, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC);
+/// No fork comes between while this lives.
+pub(crate) struct NoFork(());
+
+impl NoFork {
+    pub fn wait() -> NoFork {
+        look_after_forks();
+        while STARTS.fetch_add(1, Ordering::Acquire) >= FORK {
+            STARTS.fetch_sub(1, Ordering::Release);
+            std::thread::yield_now();
+        }
+        NoFork(())
+    }
+}
+
+impl Drop for NoFork {
+    fn drop(&mut self) {
+        STARTS.fetch_sub(1, Ordering::Release);
+    }
+}
+
+fn look_after_forks() {
+    static ONCE: Once = Once::new();
+    // SAFETY: these functions are there as long as the program is, do not unwind, and call nothing that is forbidden in the
+    // child of a program with threads.
+    ONCE.call_once(|| unsafe {
+        nix::libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child));
+    });
+}
+
+extern "C" fn before_fork() {
+    STARTS.fetch_add(FORK, Ordering::Acquire);
+    while STARTS.load(Ordering::Acquire) % FORK > 0 {
+        std::thread::yield_now();
+    }
+}
+
+extern "C" fn after_fork_in_parent() {
+    STARTS.fetch_sub(FORK, Ordering::Release);
+}
+
+extern "C" fn after_fork_in_child() {
+    STARTS.store(0, Ordering::Release);
+    let Ok(nowhere) = nix::fcntl::open(c"/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()) else {
+        return;
+    };
+    for end in &ENDS {
+        let number = end.swap(NONE, Ordering::Relaxed);
+        if number != NONE {
+            // The number stays in use, since whoever has it may write to it or close it; but it leads nowhere.
+            // SAFETY: it is that of an open pipe, and its owner in this process owns what takes the pipe's place.
+            unsafe {
+                nix::libc::dup2(nowhere.as_raw_fd(), number);
+                nix::libc::fcntl(number, nix::libc::F_SETFD, nix::libc::FD_CLOEXEC);
+            }
         }
     }
 }

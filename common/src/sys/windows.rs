@@ -265,10 +265,26 @@ pub(crate) fn at_exit(function: extern "C" fn()) {
     let _ = AT_EXIT.set(function); // it is the same one each time
 }
 
-/// There is no `fork`.
-pub(crate) fn keep_from_forks(_pipe: &impl AsHandle) {}
-
 /// There is no `fork` here.
+pub(crate) struct TellsOfMyEnd;
+pub(crate) const ANSWERS: TellsOfMyEnd = TellsOfMyEnd;
+pub(crate) const LIFELINE: TellsOfMyEnd = TellsOfMyEnd;
+
+impl TellsOfMyEnd {
+    pub fn set(&self, _pipe: &impl AsHandle) {}
+    pub fn clear(&self, _pipe: &impl AsHandle) {}
+}
+
+/// As above.
+pub(crate) struct NoFork(());
+
+impl NoFork {
+    pub fn wait() -> NoFork {
+        NoFork(())
+    }
+}
+
+/// As above.
 pub(crate) fn after_fork(_function: extern "C" fn()) {}
 
 /// How many columns the terminal has at which the standard error goes. `None`: it goes elsewhere.
