@@ -35,7 +35,7 @@ impl Sink for Counter {
 fn pool(sink: &Arc<Counter>) -> Shared {
     let (memory, handle) = SharedMemory::new(1).unwrap();
     let mut queue = Queue::new(1, memory, u64::MAX);
-    queue.ready(0, os_pipe::pipe().unwrap().1);
+    queue.ready(0, os_pipe::pipe().unwrap().1, &mut Vec::new());
     queue.feed(0, &mut Vec::new());
     let shared = Shared::new(queue, handle, 1, None);
     let items = vec![0; ITEMS].into(); // empty items: a length of 0 each

@@ -383,13 +383,15 @@ impl Queue {
         !self.over
     }
 
-    /// A worker is ready.
-    pub fn ready(&mut self, worker: usize, pipe: PipeWriter) {
+    /// A worker is ready, perhaps too late.
+    pub fn ready(&mut self, worker: usize, pipe: PipeWriter, letters: &mut Vec<Letter>) {
         self.failed_starts = 0;
-        if !self.over {
-            self.workers[worker].room = WINDOW.max(sys::pipe_capacity(&pipe) / 2);
-            self.workers[worker].pipe = Some(Arc::new(Mutex::new(pipe)));
-            self.workers[worker].ready = true;
+        let hand = &mut self.workers[worker];
+        hand.room = WINDOW.max(sys::pipe_capacity(&pipe) / 2);
+        hand.pipe = Some(Arc::new(Mutex::new(pipe)));
+        hand.ready = true;
+        if self.over {
+            self.dismiss(worker, letters);
         }
     }
 

@@ -328,7 +328,7 @@ impl<'a> Session<'a> {
             Kind::Ready => {
                 self.ready = true;
                 if let Some(pipe) = self.pipe.take() {
-                    queue.ready(self.worker, pipe);
+                    queue.ready(self.worker, pipe, &mut self.letters);
                 }
                 return true;
             }

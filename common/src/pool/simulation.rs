@@ -102,9 +102,9 @@ impl World {
         self.puppets[worker] = Puppet::default();
         self.places[worker].clear();
         let pipe = os_pipe::pipe().unwrap().1;
-        self.queue.ready(worker, pipe);
-        self.pipes[worker] = self.queue.pipe(worker).unwrap();
         let mut letters = Vec::new();
+        self.queue.ready(worker, pipe, &mut letters);
+        self.pipes[worker] = self.queue.pipe(worker).unwrap();
         self.queue.feed(worker, &mut letters);
         self.post(letters);
     }

@@ -35,11 +35,11 @@ pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
         extra,
     } = Ends::new(handles)?;
     sys::ANSWERS.set(&to_parent);
+    child::end_with_parent(lifeline.try_clone().ok()?).ok()?;
     let Ok(orders) = child::read_block(&mut from_parent) else {
         return Some(0); // a pool that has ended already
     };
     let orders: Orders = postcard::from_bytes(&orders).ok()?;
-    child::end_with_parent(lifeline.try_clone().ok()?).ok()?;
     orders.greeting.accept(lifeline)?;
     let memory = SharedMemory::open(extra?, orders.boards).ok()?;
     let mut worker = Worker {
