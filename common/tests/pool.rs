@@ -949,6 +949,25 @@ fn fair_unordered_imap_yields_every_tiny_item_before_the_long_ones() {
 }
 
 #[test]
+fn fair_tasks_that_wait_for_each_other_are_done_side_by_side_however_many_workers_there_are() {
+    let _careful = careful(60);
+    const WORKERS: usize = 24; // more than there are processors, or are likely to be
+    let pool = Pool::new(WORKERS).unwrap();
+    for chunksize in [1, WORKERS] {
+        let events = Events::new();
+        thread::scope(|scope| {
+            let places = vec![events.place(); WORKERS];
+            let all = scope.spawn(|| pool.map_with_chunksize(note_and_wait, places, chunksize).unwrap());
+            eventually("every worker has a task", || events.notes().len() == WORKERS);
+            events.happen("go");
+            let pids: BTreeSet<u32> = all.join().unwrap().into_iter().collect();
+            assert_eq!(pids.len(), WORKERS, "chunks of {chunksize}");
+        });
+    }
+    pool.close().join().unwrap();
+}
+
+#[test]
 fn fair_the_fifth_task_of_four_workers_starts_when_the_first_worker_is_free() {
     let _careful = careful(60);
     for round in 0..20 {

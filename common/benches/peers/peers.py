@@ -3,12 +3,17 @@ and answers each with a number, or with `-` if there is no such thing here.
 
 Argument: `pool` (multiprocessing, its default start method), `spawn` (the same, but spawned), `executor` (ProcessPoolExecutor).
 """
+import collections
 import multiprocessing
 import os
 import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+
+
+# So many bytes are there and back at a time.
+UNDER_WAY = 16 << 20
 
 
 def next_(i):
@@ -113,8 +118,17 @@ def with_pool(context, what, workers, count):
         if what in ("apply_median", "apply_99th"):
             return quantile([timed(lambda: check([pool.apply(next_, (i,))], [i + 1])) for i in items], what)
         if what.startswith("echo_"):
-            data = bytes(int(what[5:]))
-            return timed(lambda: [check([pool.apply(echo, (data,))], [data]) for _ in items]) / count
+            size = int(what[5:])
+            data = (bytes(range(256)) * (size // 256 + 1))[:size]
+
+            def work():
+                under_way = collections.deque()
+                for _ in items:
+                    if len(under_way) == max(2, UNDER_WAY // size):
+                        check([under_way.popleft().get()], [data])
+                    under_way.append(pool.apply_async(echo, (data,)))
+                check((result.get() for result in under_way), [data] * len(under_way))
+            return timed(work) / count
         if what == "idle":
             pids = [os.getpid()] + [process.pid for process in multiprocessing.active_children()]
             before = cpu_time(pids)

@@ -34,7 +34,7 @@ impl Sink for Counter {
 /// A pool of one worker that was sent a chunk of [`ITEMS`] items.
 fn pool(sink: &Arc<Counter>) -> Shared {
     let (memory, handle) = SharedMemory::new(1).unwrap();
-    let mut queue = Queue::new(1, memory, u64::MAX);
+    let mut queue = Queue::new(1, 1, memory, u64::MAX);
     queue.ready(0, os_pipe::pipe().unwrap().1, &mut Vec::new());
     queue.feed(0, &mut Vec::new());
     let shared = Shared::new(queue, handle, 1, None);

@@ -12,7 +12,7 @@ use crate::{channels, child, timeline};
 use queue::{Job, Queue};
 use results::{Arrived, Encoded, Many, One, Sink, Stream, decode_arrived};
 use serde::{Serialize, de::DeserializeOwned};
-use service::{Shared, serve};
+use service::{Shared, serve, watch};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -112,6 +112,17 @@ struct Core {
 }
 
 impl Core {
+    fn start_thread(&mut self, name: &str, life: impl FnOnce(&Shared) + Send + 'static) -> Result<(), Error> {
+        let shared = self.shared.clone();
+        let thread = std::thread::Builder::new()
+            .name(format!("common-pool-{name}"))
+            .stack_size(256 * 1024)
+            .spawn(move || life(&shared))
+            .map_err(|error| Error::start("a thread of a pool", error))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
     fn end(&mut self) {
         self.shared.terminate();
         self.join_threads();
@@ -204,7 +215,7 @@ impl Builder {
         let (memory, handle) = SharedMemory::new(processes).map_err(no_memory)?;
         let max_tasks = self.max_tasks.map_or(u64::MAX, |tasks| tasks as u64);
         let shared = Arc::new(Shared::new(
-            Queue::new(processes, memory, max_tasks),
+            Queue::new(processes, crowd(), memory, max_tasks),
             handle,
             processes,
             initializer,
@@ -228,16 +239,19 @@ impl Builder {
 fn start_threads(core: &mut Core) -> Result<(), Error> {
     let (first, outcomes) = mpsc::channel();
     for worker in 0..core.processes {
-        let (shared, first) = (core.shared.clone(), first.clone());
-        let thread = std::thread::Builder::new()
-            .name(format!("common-pool-{worker}"))
-            .stack_size(256 * 1024);
-        let thread = thread.spawn(move || serve(&shared, worker, first));
-        core.threads
-            .push(thread.map_err(|error| Error::start("a thread of a pool", error))?);
+        let first = first.clone();
+        core.start_thread(&worker.to_string(), move |shared| serve(shared, worker, first))?;
+    }
+    if core.processes > crowd() {
+        core.start_thread("watch", watch)?;
     }
     drop(first);
     outcomes.into_iter().take(core.processes).collect()
+}
+
+/// So many workers may be at work before idle ones are held back: see `queue`.
+fn crowd() -> usize {
+    cores().max(2)
 }
 
 /// How many cores this process may use.

@@ -11,12 +11,19 @@
 //! else. A caller who submits a task to an idle worker writes it into the worker's pipe himself: nobody need be woken for
 //! that. If no worker is idle, the task stays in the queue; the thread whose worker has answered most sends it on.
 //!
-//! **How many are sent ahead.** Waking a process costs more than a small task. So up to [`DEPTH`] items, in up to [`WINDOW`]
-//! bytes, lie in a worker's pipe. A write of that size never waits: the pipe is larger. A larger job is sent alone, when the
-//! worker has nothing else to do; if it is larger than the pipe, by the worker's own thread, while the worker reads it.
+//! **How many are sent ahead.** Waking a process costs more than a small task. So up to [`DEPTH`] items lie in a worker's
+//! pipe, as long as they fill at most half of it. Such a write never waits. A larger job is sent alone, when the worker has
+//! nothing else to do, by the worker's own thread, while the worker reads it.
 //!
 //! **No item waits behind another one while a worker is idle.** A worker that finds the queue empty takes back what another
 //! one has not started (`ticket`), so that sending ahead never costs more than the way.
+//!
+//! **No more work at a time than can run.** With 64 workers on 2 processors, waking another one for each small task costs ten
+//! times what the task does. So when as many workers as there are processors are at work, idle ones sleep on, and those at
+//! work take many tasks at a time. But a worker at work may sleep too: its task waits for something. So while anything is
+//! held back from idle workers, a thread (`service::watch`) looks once in each [`TICK`] whether every worker at work has
+//! started another item; if one has not, all idle workers get what they can. A pool with no more workers than processors
+//! holds nothing back.
 //!
 //! **A death costs one item.** `ticket` tells which item the dead worker had started; the board holds results that had not
 //! left. Everything behind returns to the front of the queue.
@@ -31,13 +38,17 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Arc, Mutex};
+use std::thread::Thread;
 use std::time::Duration;
 
 /// So many items may be on their way to a worker.
 const DEPTH: u64 = 128;
 
-/// So many bytes may lie in a worker's pipe. Every system's pipes hold as much.
-const WINDOW: usize = 4096;
+/// So many bytes can be written into every system's pipes without waiting.
+const ROOM: usize = 4096;
+
+/// A task may be held back from an idle worker for so long.
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 /// So many times may a job lie in the pipe of a worker that dies before it starts anything, until the job is held guilty: it
 /// may be that it needs more memory than there is.
@@ -110,7 +121,8 @@ struct Worker {
     active: u64,
     /// Bytes that may still lie in the pipe.
     in_pipe: usize,
-    /// So many bytes can be written into the empty pipe without waiting for the worker.
+    /// So many bytes may lie there without anybody having to wait: half of what the pipe holds, since it holds pages, and
+    /// each write may leave almost half of its last one empty.
     room: usize,
     /// The number of the next item to be sent.
     next: u64,
@@ -118,8 +130,12 @@ struct Worker {
     budget: u64,
     ready: bool,
     idle: bool,
+    /// It was idle, and has been asked to say that it is there, for a job that its own thread is to write.
+    called: bool,
     /// The first item of a large job that is being written just now: nobody takes that back.
     in_transit: bool,
+    /// The item that it would have started next, a tick ago. `None`: it was not at work, or nobody looked.
+    seen: Option<u64>,
 }
 
 impl Worker {
@@ -130,12 +146,14 @@ impl Worker {
             sent: VecDeque::new(),
             active: 0,
             in_pipe: 0,
-            room: WINDOW,
+            room: ROOM,
             next: 0,
             budget,
             ready: false,
             idle: false,
+            called: false,
             in_transit: false,
+            seen: None,
         }
     }
 }
@@ -170,6 +188,12 @@ pub(super) struct Queue {
     workers: Vec<Worker>,
     memory: SharedMemory,
     idle: Vec<usize>,
+    /// So many workers may be at work before idle ones are held back.
+    crowd: usize,
+    /// Something is held back.
+    pub held: bool,
+    /// The thread that looks after what is held back, if that can be.
+    pub watcher: Option<Thread>,
     max_tasks: u64,
     failed_starts: u32,
     /// The items of the job that lay first in the pipe of the last worker that died before it started anything, and of how
@@ -182,12 +206,15 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub fn new(workers: usize, memory: SharedMemory, max_tasks: u64) -> Queue {
+    pub fn new(workers: usize, crowd: usize, memory: SharedMemory, max_tasks: u64) -> Queue {
         Queue {
             jobs: VecDeque::new(),
             workers: (0..workers).map(|_| Worker::new(max_tasks)).collect(),
             memory,
             idle: Vec::with_capacity(workers),
+            crowd,
+            held: false,
+            watcher: None,
             max_tasks,
             failed_starts: 0,
             suspect: None,
@@ -208,20 +235,75 @@ impl Queue {
         }
     }
 
-    /// Gives idle workers something to do: from the queue, or, if that is empty, from a worker that has more than it can start.
+    /// Gives idle workers something to do, as long as there are not too many at work.
     pub fn rebalance(&mut self, letters: &mut Vec<Letter>) {
-        if self.jobs.is_empty() && !self.idle.is_empty() {
-            self.steal();
+        if self.idle.is_empty() {
+            return;
         }
-        self.cut(self.idle.len());
-        let mut called = 0;
-        while let Some(&worker) = self.idle.last() {
-            if called >= self.jobs.len() {
+        if self.workers.len() <= self.crowd {
+            return self.hand_out(usize::MAX, letters);
+        }
+        self.hand_out(self.crowd.saturating_sub(self.at_work()), letters);
+        if !self.held && !self.idle.is_empty() && (!self.jobs.is_empty() || self.richest().is_some()) {
+            self.held = true;
+            self.wake_watcher();
+        }
+    }
+
+    fn at_work(&self) -> usize {
+        self.workers
+            .iter()
+            .filter(|hand| hand.active > 0 || hand.called)
+            .count()
+    }
+
+    fn called(&self) -> usize {
+        self.workers.iter().filter(|hand| hand.called).count()
+    }
+
+    /// A tick has passed: is anybody who is at work asleep?
+    pub fn look_again(&mut self, letters: &mut Vec<Letter>) {
+        let mut asleep = false;
+        for (worker, hand) in self.workers.iter_mut().enumerate() {
+            let next = (hand.active > 0).then(|| self.memory.board(worker).next.load(Acquire));
+            asleep |= next.is_some() && next == hand.seen;
+            hand.seen = next;
+        }
+        self.held = false;
+        if asleep {
+            self.hand_out(usize::MAX, letters);
+        }
+        self.rebalance(letters);
+        if !self.held {
+            self.workers.iter_mut().for_each(|hand| hand.seen = None);
+        }
+    }
+
+    fn wake_watcher(&self) {
+        self.watcher.iter().for_each(Thread::unpark);
+    }
+
+    /// Gives something to as many idle workers as `most`: from the queue, or, if that is empty, from a worker that has more
+    /// than it can start.
+    fn hand_out(&mut self, most: usize, letters: &mut Vec<Letter>) {
+        let mut most = most.min(self.idle.len());
+        if most == 0 {
+            return;
+        }
+        let mut called = self.called(); // for each of them, a job is in the queue
+        if self.jobs.len() <= called {
+            most += usize::from(self.steal(most));
+        }
+        self.cut(most + called);
+        let among = self.workers.len() - self.idle.len() + most;
+        for _ in 0..most {
+            let Some(&worker) = self.idle.last().filter(|_| called < self.jobs.len()) else {
                 break;
-            }
-            let letter = self.letter_for(worker, false).or_else(|| {
+            };
+            let letter = self.letter_for(worker, among, false).or_else(|| {
                 // A large job is written by the worker's own thread. That waits for a message: so the worker sends one.
                 called += 1;
+                self.workers[worker].called = true;
                 let pipe = self.workers[worker].pipe.clone()?;
                 Some(Letter::word(pipe, TaskHeader::CALL))
             });
@@ -241,9 +323,9 @@ impl Queue {
         }
     }
 
-    /// Takes jobs from the queue for a worker: its share, as far as it may have more.
-    fn letter_for(&mut self, worker: usize, may_be_large: bool) -> Option<Letter> {
-        let share = (self.jobs.len() / self.workers.len()).max(1);
+    /// Takes jobs from the queue for a worker, as far as it may have more: its share, if they are to be divided among so many.
+    fn letter_for(&mut self, worker: usize, among: usize, may_be_large: bool) -> Option<Letter> {
+        let share = (self.jobs.len() / among.max(1)).max(1);
         let hand = &mut self.workers[worker];
         let pipe = hand.pipe.as_ref()?;
         let mut bytes = Vec::new();
@@ -255,9 +337,8 @@ impl Queue {
             let Some(size) = self.jobs.front().map(Job::wire_size) else {
                 break;
             };
-            let alone = hand.active == 0;
             let may_wait = hand.in_pipe + size > hand.room;
-            if (may_wait && !may_be_large) || (!alone && hand.in_pipe + size > WINDOW) {
+            if may_wait && !(may_be_large && hand.active == 0) {
                 break;
             }
             let Some(mut job) = self.jobs.pop_front() else { break };
@@ -311,23 +392,30 @@ impl Queue {
         self.rebalance(letters);
     }
 
-    /// Takes back what the worker with most has not started, cut into a part for everybody who can do some of it.
-    fn steal(&mut self) {
-        let richest = (0..self.workers.len())
+    /// Who has most that somebody else could do.
+    fn richest(&self) -> Option<usize> {
+        (0..self.workers.len())
             .filter(|&worker| !self.workers[worker].in_transit)
             .map(|worker| (self.not_started(worker), worker))
             .filter(|&(not_started, worker)| {
                 // A single item that no other one is ahead of will be started at once.
                 not_started >= 2 || (not_started == 1 && self.workers[worker].active > 1)
             })
-            .max();
-        let Some((_, worker)) = richest else { return };
+            .max()
+            .map(|(_, worker)| worker)
+    }
+
+    /// Takes back what the worker with most has not started, cut into a part for each of so many `helpers`, and for itself.
+    /// True: it had not started anything, and is idle now too.
+    fn steal(&mut self, helpers: usize) -> bool {
+        let Some(worker) = self.richest() else { return false };
         let end = self.workers[worker].next;
         let first = ticket::recall(&self.memory.board(worker).next, end);
         self.take_back(worker, first);
-        let busy = self.workers[worker].active > 0;
-        self.set_idle(worker, !busy);
-        self.cut(self.idle.len() + usize::from(busy));
+        self.cut(helpers + 1);
+        let idle = self.workers[worker].active == 0;
+        self.set_idle(worker, idle);
+        idle
     }
 
     /// Halves the longest job until there are as many as `parts`, if there are any.
@@ -387,7 +475,7 @@ impl Queue {
     pub fn ready(&mut self, worker: usize, pipe: PipeWriter, letters: &mut Vec<Letter>) {
         self.failed_starts = 0;
         let hand = &mut self.workers[worker];
-        hand.room = WINDOW.max(sys::pipe_capacity(&pipe) / 2);
+        hand.room = ROOM.max(sys::pipe_capacity(&pipe) / 2);
         hand.pipe = Some(Arc::new(Mutex::new(pipe)));
         hand.ready = true;
         if self.over {
@@ -443,16 +531,18 @@ impl Queue {
 
     /// After a worker's answers: sends it more, if it has little left.
     pub fn feed(&mut self, worker: usize, letters: &mut Vec<Letter>) {
-        let hand = &self.workers[worker];
+        let hand = &mut self.workers[worker];
+        hand.called = false;
         if !hand.ready || hand.active > DEPTH / 2 {
             return;
         }
-        letters.extend(self.letter_for(worker, true));
+        letters.extend(self.letter_for(worker, self.workers.len() - self.idle.len(), true));
         let hand = &mut self.workers[worker];
         if hand.active == 0 {
             if hand.budget == 0 {
                 // It has done its share: it ends, and another one takes its place.
                 self.dismiss(worker, letters);
+                self.rebalance(letters);
             } else {
                 self.set_idle(worker, true);
                 self.rebalance(letters);
@@ -519,7 +609,7 @@ impl Queue {
             return Vec::new();
         }
         self.broken = Some(Error::Initializer(Arc::new(error.clone())));
-        self.over = true;
+        self.end();
         self.drain()
     }
 
@@ -530,7 +620,7 @@ impl Queue {
 
     /// Nothing more is to be done: the workers end when they have read their pipes.
     pub fn finish(&mut self, letters: &mut Vec<Letter>) {
-        self.over = true;
+        self.end();
         for worker in 0..self.workers.len() {
             self.dismiss(worker, letters);
         }
@@ -538,7 +628,7 @@ impl Queue {
 
     /// Ends everything now. Returns what is to fail.
     pub fn terminate(&mut self) -> Vec<Delivery> {
-        self.over = true;
+        self.end();
         for worker in 0..self.workers.len() {
             if let Some(process) = &self.workers[worker].process {
                 let _ = process.kill(); // it can fail only if the process has ended
@@ -546,6 +636,11 @@ impl Queue {
             self.dismiss(worker, &mut Vec::new());
         }
         self.drain()
+    }
+
+    fn end(&mut self) {
+        self.over = true;
+        self.wake_watcher();
     }
 
     /// Sends a worker nothing more but a farewell.
@@ -602,13 +697,14 @@ impl Queue {
         Some(sent.job.as_ref()?.index + (item - sent.first) as usize)
     }
 
-    /// A worker may be idle only if no other one has items that it cannot start, and for each job in the queue one was called.
-    pub fn assert_nobody_idles(&self, called: usize) {
-        if self.idle.is_empty() {
+    /// A worker may be idle only if no other one has items that it cannot start, and for each job in the queue one was called;
+    /// or if enough others are at work, and the watcher is awake.
+    pub fn assert_nobody_idles(&self) {
+        if self.idle.is_empty() || (self.held && self.at_work() >= self.crowd) {
             return;
         }
         assert!(
-            self.jobs.len() <= called,
+            self.jobs.len() <= self.called(),
             "{} jobs wait, and {} workers are idle",
             self.jobs.len(),
             self.idle.len()

@@ -1,8 +1,8 @@
 //! What a pool's threads do: one for each worker, which starts it, listens to it, and buries it.
 
-use super::queue::{Delivery, Letter, Queue};
+use super::queue::{Delivery, Letter, Queue, TICK};
 use super::results::{Answer, Sink};
-use super::wire::{Kind, RESULT_HEADER, ResultHeader, skip_items};
+use super::wire::{KEPT, Kind, RESULT_HEADER, ResultHeader, skip_items};
 use super::worker::Orders;
 use crate::child::{self, Greeting};
 use crate::error::Error;
@@ -209,6 +209,27 @@ pub(super) fn serve(shared: &Shared, worker: usize, first: std::sync::mpsc::Send
     }
 }
 
+/// The life of the thread that looks after what a pool with more workers than processors holds back.
+pub(super) fn watch(shared: &Shared) {
+    shared.lock().watcher = Some(std::thread::current());
+    loop {
+        let mut letters = Vec::new();
+        let mut queue = shared.lock();
+        if queue.over {
+            return;
+        }
+        queue.look_again(&mut letters);
+        let held = queue.held;
+        drop(queue);
+        shared.post(letters);
+        if held {
+            std::thread::park_timeout(TICK);
+        } else {
+            std::thread::park();
+        }
+    }
+}
+
 type Line = (Arc<Proc>, PipeWriter, PipeReader);
 
 /// Starts a worker. `None`: the pool is over.
@@ -286,7 +307,7 @@ impl<'a> Session<'a> {
             if matches!(self.end, End::Garbage) {
                 let _ = process.kill(); // what it sent before is read on
             }
-            if bytes.is_empty() && bytes.capacity() > 1 << 20 {
+            if bytes.is_empty() && bytes.capacity() > KEPT {
                 bytes = Vec::new(); // the memory of a huge result is not kept
             }
         }
@@ -463,6 +484,7 @@ fn read_some(results: &mut PipeReader, bytes: &mut Vec<u8>) -> io::Result<usize>
         // The rest of a large result. Memory is taken as it comes in.
         let missing = (header.length + RESULT_HEADER as u64).saturating_sub(bytes.len() as u64);
         if missing > piece.len() as u64 {
+            bytes.reserve(missing.min(1 << 20) as usize);
             return results.take(missing).read_to_end(bytes);
         }
     }

@@ -126,25 +126,34 @@ fn number(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(whole)
 }
 
+/// Memory that larger messages needed is given back at once.
+pub(super) const KEPT: usize = 4 << 20;
+
 /// Appends an item: what `write` appends, with its length before it. On an error, `bytes` is as before.
 ///
-/// The length takes one byte if it is under 255; else the byte 255 and eight more.
+/// The length takes one byte if it is under 255; else the byte 255 and eight more. There is room for the longer one at first:
+/// a short item is moved back, a long one stays where it is.
 pub(super) fn push_item<E>(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
     let start = bytes.len();
-    bytes.push(0);
+    let content = start + LONG.len();
+    bytes.extend_from_slice(&LONG);
     if let Err(error) = write(bytes) {
         bytes.truncate(start);
         return Err(error);
     }
-    let length = bytes.len() - start - 1;
+    let length = bytes.len() - content;
     if length < 255 {
         bytes[start] = length as u8;
+        bytes.copy_within(content.., start + 1);
+        bytes.truncate(start + 1 + length);
     } else {
-        bytes[start] = 255;
-        bytes.splice(start + 1..start + 1, (length as u64).to_le_bytes());
+        bytes[start + 1..content].copy_from_slice(&(length as u64).to_le_bytes());
     }
     Ok(())
 }
+
+/// What stands before a long item, but for its length.
+const LONG: [u8; 9] = [255, 0, 0, 0, 0, 0, 0, 0, 0];
 
 /// The first item and what follows it; `None` if `bytes` does not begin with a whole item.
 pub(super) fn split_item(bytes: &[u8]) -> Option<(&[u8], &[u8])> {

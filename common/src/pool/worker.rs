@@ -6,7 +6,7 @@
 //! worker dies. No result is lost, and no item is done twice.
 
 use super::ticket::claim;
-use super::wire::{Kind, ResultHeader, TASK_HEADER, TaskHeader, push_item, split_item};
+use super::wire::{KEPT, Kind, ResultHeader, TASK_HEADER, TaskHeader, push_item, split_item};
 use crate::child::{self, Ends, Greeting};
 use crate::sys::{self, Board, Entry, OwnedHandle, SharedMemory};
 use crate::target::{self, Fault};
@@ -84,7 +84,7 @@ impl Worker<'_> {
                 1 => self.do_one(task, &items)?,
                 _ => self.do_chunk(task, &items)?,
             }
-            if items.capacity() > 1 << 20 {
+            if items.capacity() > KEPT {
                 items = Vec::new(); // the memory of a huge task is not kept
             }
         }
@@ -135,7 +135,7 @@ impl Worker<'_> {
 
     /// Calls the target; its encoded result is in `scratch` then, as an item.
     fn call(&mut self, entry: Entry, args: &[u8]) -> Result<(), Box<Fault>> {
-        if self.scratch.capacity() > 1 << 20 {
+        if self.scratch.capacity() > KEPT {
             self.scratch = Vec::new();
         }
         self.scratch.clear();
