@@ -148,6 +148,10 @@ pub struct Builder {
 
 impl Builder {
     /// How many workers; the default is as in [`Pool::per_core`].
+    ///
+    /// More workers than cores are worth it if tasks wait, for a disk or for the network. An idle worker is woken at once
+    /// while fewer workers than cores are at work, and else after about 2 ms, as soon as it is seen that one of those at work
+    /// is waiting: so small tasks cost the same however many workers there are.
     pub fn processes(mut self, processes: usize) -> Builder {
         self.processes = Some(processes);
         self
