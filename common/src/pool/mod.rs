@@ -12,15 +12,17 @@ use crate::{channels, child, timeline};
 use queue::{Job, Queue};
 use results::{Arrived, Encoded, Many, One, Sink, Stream, decode_arrived};
 use serde::{Serialize, de::DeserializeOwned};
-use service::{Shared, serve};
+use service::{Shared, serve, start};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 #[cfg(test)]
 mod garbage;
+#[cfg(all(test, model, unix))]
+mod model;
 mod queue;
 mod results;
 mod service;
@@ -232,7 +234,7 @@ fn start_threads(core: &mut Core) -> Result<(), Error> {
         let thread = std::thread::Builder::new()
             .name(format!("common-pool-{worker}"))
             .stack_size(256 * 1024);
-        let thread = thread.spawn(move || serve(&shared, worker, first));
+        let thread = thread.spawn(move || serve(&shared, worker, first, start));
         core.threads
             .push(thread.map_err(|error| Error::start("a thread of a pool", error))?);
     }
