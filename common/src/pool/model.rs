@@ -556,7 +556,7 @@ fn a_death_costs_the_task_that_was_being_done() {
 fn a_death_costs_one_item_of_a_chunk() {
     check_deaths(2, |steps| {
         let (pool, threads) = pool(1, u64::MAX, once(steps));
-        let results = pool.map_async(work, 0..3);
+        let results = pool.submit_many(work, (0..3).map(|item| (item,)), Some(3));
         pool.close().join().unwrap();
         assert_all_done_or_lost(3, results.get());
         threads.join();
