@@ -150,6 +150,7 @@ mod child;
 mod error;
 mod pool;
 mod process;
+mod sync;
 mod sys;
 mod target;
 pub mod timeline;

@@ -1,11 +1,12 @@
 //! What a worker sends is not trusted to be whole: messages that are cut, flipped, repeated or made up. Whatever comes, the
 //! pool does not panic, counts no item twice, takes no more memory than came in, and what it believed is delivered.
 
-use super::queue::{Job, Queue};
+use super::queue::{Job, Pipe, Queue};
 use super::results::{Answer, Sink};
 use super::service::{End, Session, Shared};
 use super::simulation::Chance;
 use super::wire::{Kind, ResultHeader, push_item, skip_items, split_item};
+use crate::sync::Mutex;
 use crate::sys::{Entry, SharedMemory};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,11 +32,16 @@ impl Sink for Counter {
     fn wake(&self) {}
 }
 
+/// To a worker that is not there.
+fn pipe() -> Pipe {
+    Arc::new(Mutex::new(os_pipe::pipe().unwrap().1))
+}
+
 /// A pool of one worker that was sent a chunk of [`ITEMS`] items.
 fn pool(sink: &Arc<Counter>) -> Shared {
     let (memory, handle) = SharedMemory::new(1).unwrap();
     let mut queue = Queue::new(1, 1, memory, u64::MAX);
-    queue.ready(0, os_pipe::pipe().unwrap().1, &mut Vec::new());
+    queue.ready(0, pipe(), &mut Vec::new());
     queue.feed(0, &mut Vec::new());
     let shared = Shared::new(queue, handle, 1, None);
     let items = vec![0; ITEMS].into(); // empty items: a length of 0 each
@@ -126,7 +132,7 @@ fn whatever_comes_from_a_worker_nothing_is_believed_twice() {
     for _ in 0..inputs {
         let sink = Arc::new(Counter::default());
         let shared = pool(&sink);
-        let mut session = Session::new(&shared, 0, "PoolWorker-1", os_pipe::pipe().unwrap().1);
+        let mut session = Session::new(&shared, 0, "PoolWorker-1", pipe());
         let mut bytes = Vec::new();
         for _ in 0..1 + chance.below(3) {
             let mut next = message(&mut chance);

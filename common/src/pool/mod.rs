@@ -12,15 +12,17 @@ use crate::{channels, child, timeline};
 use queue::{Job, Queue};
 use results::{Arrived, Encoded, Many, One, Sink, Stream, decode_arrived};
 use serde::{Serialize, de::DeserializeOwned};
-use service::{Shared, serve, watch};
+use service::{Shared, serve, start, watch};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
 #[cfg(test)]
 mod garbage;
+#[cfg(all(test, model, unix))]
+mod model;
 mod queue;
 mod results;
 mod service;
@@ -244,7 +246,7 @@ fn start_threads(core: &mut Core) -> Result<(), Error> {
     let (first, outcomes) = mpsc::channel();
     for worker in 0..core.processes {
         let first = first.clone();
-        core.start_thread(&worker.to_string(), move |shared| serve(shared, worker, first))?;
+        core.start_thread(&worker.to_string(), move |shared| serve(shared, worker, first, start))?;
     }
     if core.processes > crowd() {
         core.start_thread("watch", watch)?;

@@ -32,12 +32,14 @@ use super::results::Sink;
 use super::ticket;
 use super::wire::{self, TASK_HEADER, TaskHeader};
 use crate::error::Error;
+use crate::sync::Mutex;
 use crate::sys::{self, Entry, Proc, SharedMemory};
 use os_pipe::PipeWriter;
 use std::collections::VecDeque;
+use std::io::Write;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::sync::{Arc, Mutex};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -56,6 +58,21 @@ const ATTEMPTS: u8 = 3;
 
 /// So many workers in a row may fail to become ready.
 const FAILED_STARTS: u32 = 5;
+
+/// A worker's pipe, as its pool sees it.
+pub(super) type Pipe = Arc<Mutex<dyn Outlet>>;
+
+/// What leads to a worker: a pipe of the system's. (In `model` the worker is a thread.)
+pub(super) trait Outlet: Write + Send {
+    /// How many bytes it takes without a reader; 0: not known.
+    fn capacity(&self) -> usize;
+}
+
+impl Outlet for PipeWriter {
+    fn capacity(&self) -> usize {
+        sys::pipe_capacity(self)
+    }
+}
 
 /// Calls of one function whose results go to one place: a task, or a chunk of a `map`.
 pub(super) struct Job {
@@ -114,7 +131,7 @@ impl Sent {
 struct Worker {
     process: Option<Arc<Proc>>,
     /// `None`: nothing is sent to it (any more).
-    pipe: Option<Arc<Mutex<PipeWriter>>>,
+    pipe: Option<Pipe>,
     /// In the order in which they were sent.
     sent: VecDeque<Sent>,
     /// Items sent and not answered, without those taken back.
@@ -160,14 +177,14 @@ impl Worker {
 
 /// What is to be written when the lock is free again.
 pub(super) struct Letter {
-    pub pipe: Arc<Mutex<PipeWriter>>,
+    pub pipe: Pipe,
     pub bytes: Vec<u8>,
     /// A large job's items follow. Who wrote them gives them back: [`Queue::sent_large`].
     pub large: Option<Box<[u8]>>,
 }
 
 impl Letter {
-    fn word(pipe: Arc<Mutex<PipeWriter>>, word: TaskHeader) -> Letter {
+    fn word(pipe: Pipe, word: TaskHeader) -> Letter {
         Letter {
             pipe,
             bytes: word.to_bytes().to_vec(),
@@ -472,11 +489,11 @@ impl Queue {
     }
 
     /// A worker is ready, perhaps too late.
-    pub fn ready(&mut self, worker: usize, pipe: PipeWriter, letters: &mut Vec<Letter>) {
+    pub fn ready(&mut self, worker: usize, pipe: Pipe, letters: &mut Vec<Letter>) {
         self.failed_starts = 0;
         let hand = &mut self.workers[worker];
-        hand.room = ROOM.max(sys::pipe_capacity(&pipe) / 2);
-        hand.pipe = Some(Arc::new(Mutex::new(pipe)));
+        hand.room = ROOM.max(pipe.lock().unwrap().capacity() / 2);
+        hand.pipe = Some(pipe);
         hand.ready = true;
         if self.over {
             self.dismiss(worker, letters);
@@ -684,7 +701,7 @@ impl Queue {
 /// What the simulation looks at.
 #[cfg(test)]
 impl Queue {
-    pub fn pipe(&self, worker: usize) -> Option<Arc<Mutex<PipeWriter>>> {
+    pub fn pipe(&self, worker: usize) -> Option<Pipe> {
         self.workers[worker].pipe.clone()
     }
 

@@ -2,11 +2,12 @@
 
 use super::wire::split_item;
 use crate::error::Error;
+use crate::sync::{AtomicBool, Condvar, Mutex, MutexGuard};
 use crate::timeline;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Where answers go.

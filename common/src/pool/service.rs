@@ -1,19 +1,20 @@
 //! What a pool's threads do: one for each worker, which starts it, listens to it, and buries it.
 
-use super::queue::{Delivery, Letter, Queue, TICK};
+use super::queue::{Delivery, Letter, Outlet, Pipe, Queue, TICK};
 use super::results::{Answer, Sink};
 use super::wire::{KEPT, Kind, RESULT_HEADER, ResultHeader, skip_items};
 use super::worker::Orders;
 use crate::child::{self, Greeting};
 use crate::error::Error;
+use crate::sync::{AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard};
 use crate::sys::{Entry, Exit, OwnedHandle, Proc};
 use crate::target::Fault;
 use crate::timeline;
 use os_pipe::{PipeReader, PipeWriter};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// What a pool's handle and its threads share.
@@ -54,7 +55,7 @@ impl Shared {
         self.pending.load(Ordering::SeqCst)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    pub fn lock(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap()
     }
 
@@ -163,7 +164,12 @@ impl Shared {
 }
 
 /// The life of a worker's thread. `first` is told whether the first start succeeded.
-pub(super) fn serve(shared: &Shared, worker: usize, first: std::sync::mpsc::Sender<Result<(), Error>>) {
+pub(super) fn serve<To: Outlet + 'static, From: Read>(
+    shared: &Shared,
+    worker: usize,
+    first: mpsc::Sender<Result<(), Error>>,
+    start: impl Fn(&Shared, usize, &str) -> Result<Option<Line<To, From>>, Error>,
+) {
     let mut first = Some(first);
     loop {
         let name = child::next_name("PoolWorker");
@@ -174,7 +180,7 @@ pub(super) fn serve(shared: &Shared, worker: usize, first: std::sync::mpsc::Send
                 if let Some(first) = first.take() {
                     let _ = first.send(Ok(()));
                 }
-                let mut session = Session::new(shared, worker, &name, to_child);
+                let mut session = Session::new(shared, worker, &name, Arc::new(Mutex::new(to_child)));
                 session.listen(from_child, &process);
                 session.bury(&process)
             }
@@ -230,10 +236,11 @@ pub(super) fn watch(shared: &Shared) {
     }
 }
 
-type Line = (Arc<Proc>, PipeWriter, PipeReader);
+/// A worker, what leads to it, and what comes from it.
+pub(super) type Line<To, From> = (Arc<Proc>, To, From);
 
 /// Starts a worker. `None`: the pool is over.
-fn start(shared: &Shared, worker: usize, name: &str) -> Result<Option<Line>, Error> {
+pub(super) fn start(shared: &Shared, worker: usize, name: &str) -> Result<Option<Line<PipeWriter, PipeReader>>, Error> {
     let orders = Orders {
         greeting: Greeting::to(name),
         board: worker,
@@ -277,7 +284,7 @@ pub(super) struct Session<'a> {
     worker: usize,
     name: &'a str,
     /// Until the worker is ready; then the queue has it, and decides when it is closed.
-    pipe: Option<PipeWriter>,
+    pipe: Option<Pipe>,
     ready: bool,
     pub end: End,
     letters: Vec<Letter>,
@@ -285,7 +292,7 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub fn new(shared: &'a Shared, worker: usize, name: &'a str, pipe: PipeWriter) -> Session<'a> {
+    pub fn new(shared: &'a Shared, worker: usize, name: &'a str, pipe: Pipe) -> Session<'a> {
         Session {
             shared,
             worker,
@@ -299,7 +306,7 @@ impl<'a> Session<'a> {
     }
 
     /// Listens until the worker's end.
-    fn listen(&mut self, mut results: PipeReader, process: &Proc) {
+    fn listen(&mut self, mut results: impl Read, process: &Proc) {
         let mut bytes = Vec::new();
         while let Ok(1..) = read_some(&mut results, &mut bytes) {
             let used = self.understand(&bytes);
@@ -478,7 +485,7 @@ fn reap(process: &Proc) -> Exit {
 }
 
 /// Appends what there is to read, but at least one byte. 0: the end.
-fn read_some(results: &mut PipeReader, bytes: &mut Vec<u8>) -> io::Result<usize> {
+fn read_some(results: &mut impl Read, bytes: &mut Vec<u8>) -> io::Result<usize> {
     let mut piece = [0; 1 << 14];
     if let Some(header) = bytes.first_chunk().and_then(ResultHeader::from_bytes) {
         // The rest of a large result. Memory is taken as it comes in.

@@ -5,13 +5,14 @@
 //! What is held after every event: no item is done twice or lost; only an item that was being done fails; no worker is idle
 //! while another one has items that it cannot start.
 
-use super::queue::{Delivery, Job, Letter, Queue};
+use super::queue::{Delivery, Job, Letter, Pipe, Queue};
 use super::results::{Answer, Sink};
 use super::ticket;
 use super::wire::{TASK_HEADER, TaskHeader, push_item};
+use crate::sync::Mutex;
 use crate::sys::{Entry, SharedMemory};
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// Small numbers from a seed (splitmix64).
 pub(super) struct Chance(pub u64);
@@ -61,7 +62,7 @@ struct World {
     chance: Chance,
     queue: Queue,
     puppets: Vec<Puppet>,
-    pipes: Vec<Arc<Mutex<os_pipe::PipeWriter>>>,
+    pipes: Vec<Pipe>,
     /// By place in the one sink.
     items: Vec<Item>,
     /// Which place each worker's item number has.
@@ -102,10 +103,10 @@ impl World {
     fn arrive(&mut self, worker: usize) {
         self.puppets[worker] = Puppet::default();
         self.places[worker].clear();
-        let pipe = os_pipe::pipe().unwrap().1;
+        let pipe: Pipe = Arc::new(Mutex::new(os_pipe::pipe().unwrap().1));
         let mut letters = Vec::new();
+        self.pipes[worker] = pipe.clone();
         self.queue.ready(worker, pipe, &mut letters);
-        self.pipes[worker] = self.queue.pipe(worker).unwrap();
         self.queue.feed(worker, &mut letters);
         self.post(letters);
     }

@@ -14,7 +14,7 @@
 //! Both are a compare-and-exchange on the same number, so one of the two comes first, and the other sees it. Neither waits;
 //! a worker that dies at any point leaves the number as true as it was.
 
-use super::AtomicU64; // the standard library's; in `tests/model.rs` loom's
+use crate::sync::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
 /// In the worker: may it start `item`?

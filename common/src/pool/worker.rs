@@ -11,7 +11,6 @@ use crate::child::{self, Ends, Greeting};
 use crate::sys::{self, Board, Entry, OwnedHandle, SharedMemory};
 use crate::target::{self, Fault};
 use crate::timeline;
-use os_pipe::PipeWriter;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader, Read, Write};
 use std::sync::atomic::Ordering;
@@ -42,11 +41,7 @@ pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
     let orders: Orders = postcard::from_bytes(&orders).ok()?;
     orders.greeting.accept(lifeline)?;
     let memory = SharedMemory::open(extra?, orders.boards).ok()?;
-    let mut worker = Worker {
-        board: memory.board(orders.board),
-        results: to_parent,
-        scratch: Vec::new(),
-    };
+    let mut worker = Worker::new(memory.board(orders.board), to_parent);
     if let Some((entry, args)) = orders.initializer {
         let _span = timeline::span("initializer");
         if let Err(fault) = target::run(entry, &args, &mut Vec::new()) {
@@ -55,22 +50,32 @@ pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
         }
     }
     // An error is a pool that ended: then this worker ends too.
-    let mut tasks = BufReader::with_capacity(1 << 16, from_parent);
-    let _ = worker
-        .send(Kind::Ready, 0, 0, &[])
-        .and_then(|()| worker.work(&mut tasks));
+    let _ = worker.live(from_parent);
     Some(0)
 }
 
-struct Worker<'a> {
+pub(super) struct Worker<'a, W> {
     board: &'a Board,
-    results: PipeWriter,
+    results: W,
     /// An encoded result, before it goes where it belongs.
     scratch: Vec<u8>,
 }
 
-impl Worker<'_> {
-    fn work(&mut self, tasks: &mut impl Read) -> io::Result<()> {
+impl<'a, W: Write> Worker<'a, W> {
+    pub fn new(board: &'a Board, results: W) -> Worker<'a, W> {
+        Worker {
+            board,
+            results,
+            scratch: Vec::new(),
+        }
+    }
+
+    pub fn live(&mut self, tasks: impl Read) -> io::Result<()> {
+        self.send(Kind::Ready, 0, 0, &[])?;
+        self.work(&mut BufReader::with_capacity(1 << 16, tasks))
+    }
+
+    pub fn work(&mut self, tasks: &mut impl Read) -> io::Result<()> {
         let mut items = Vec::new();
         loop {
             let mut header = [0; TASK_HEADER];

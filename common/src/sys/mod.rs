@@ -8,6 +8,7 @@
 //! * [`SharedMemory`]: a few pages that parent and workers see at the same time.
 //! * [`Entry`]: a function's address as a number that means the same in another run of the same program.
 
+use crate::sync;
 use std::marker::PhantomData;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -110,11 +111,11 @@ pub(crate) fn only_value_of<F: Copy + 'static>() -> F {
 #[repr(C, align(64))]
 pub(crate) struct Board {
     /// The number of the next item that the worker may start. See `pool::ticket`.
-    pub next: AtomicU64,
+    pub next: sync::AtomicU64,
     /// The first item whose result lies in `results`.
-    pub first: AtomicU64,
+    pub first: sync::AtomicU64,
     /// How many results lie there (upper half) and in how many bytes (lower half).
-    pub published: AtomicU64,
+    pub published: sync::AtomicU64,
     results: [std::cell::UnsafeCell<u8>; BOARD_BYTES],
 }
 
@@ -125,6 +126,17 @@ pub(crate) const BOARD_BYTES: usize = 16 * 1024 - 64;
 unsafe impl Sync for Board {}
 
 impl Board {
+    /// loom's numbers are made of more than zero bytes.
+    #[cfg(all(test, model))]
+    fn prepare(board: *mut Board) {
+        // SAFETY: `board` lies in memory that is new, and that nobody else has yet.
+        unsafe {
+            (&raw mut (*board).next).write(sync::AtomicU64::new(0));
+            (&raw mut (*board).first).write(sync::AtomicU64::new(0));
+            (&raw mut (*board).published).write(sync::AtomicU64::new(0));
+        }
+    }
+
     /// Puts `bytes` behind the `used` bytes that are published. The caller publishes them afterwards.
     /// Only the board's worker calls this. False: they do not fit.
     pub fn append(&self, used: usize, bytes: &[u8]) -> bool {
@@ -184,6 +196,8 @@ impl SharedMemory {
     /// Fresh memory, all zero, for `boards` workers.
     pub fn new(boards: usize) -> std::io::Result<(SharedMemory, OwnedHandle)> {
         let (mapping, handle) = Mapping::create(boards * size_of::<Board>())?;
+        #[cfg(all(test, model))]
+        (0..boards).for_each(|board| Board::prepare(mapping.start().cast::<Board>().wrapping_add(board).cast_mut()));
         Ok((
             SharedMemory {
                 mapping,

@@ -363,6 +363,15 @@ pub(crate) struct Proc {
 }
 
 impl Proc {
+    /// One that has ended and was waited for.
+    #[cfg(all(test, model))]
+    pub fn past(exit: Exit) -> Proc {
+        Proc {
+            pid: Pid::from_raw(0),
+            exit: Mutex::new(Some(exit)),
+        }
+    }
+
     pub fn pid(&self) -> u32 {
         self.pid.as_raw() as u32
     }
