@@ -7,7 +7,7 @@
 mod programs;
 
 use common::{Child, Error, Process, current_process, parent_process};
-use programs::{Events, await_event, careful, happen, note, program};
+use programs::{Events, argument, await_event, careful, happen, note, program};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read, Write};
@@ -513,7 +513,7 @@ fn daemon(place: String) {
 
 fn outlived_by_children() {
     common::init();
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     let _daemon = Process::new(daemon, (place.clone(),)).daemon(true).start().unwrap();
     let _child = Process::new(tell_when_the_parent_has_ended, (place,)).start().unwrap();
     sleep_a_minute();
@@ -565,7 +565,7 @@ fn b13_a_child_has_no_more_descriptors_because_it_has_siblings() {
 
 fn ends_with_a_daemon() {
     common::init();
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     let daemon = Process::new(daemon, (place.clone(),)).daemon(true).start().unwrap();
     await_event(&place, "daemon");
     drop(daemon); // nobody waits for it
@@ -652,7 +652,7 @@ fn b15_a_file_can_be_a_standard_stream() {
 }
 
 fn without_init() {
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     note(&place, "main");
     let error = Process::new(nothing, ()).start().err().unwrap();
     println!("{error}");
@@ -676,7 +676,7 @@ fn b16_no_init_an_error_says_what_to_write() {
 }
 
 fn without_reaching_init() {
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     note(&place, "main");
     if events_happened(&place, "parent") {
         println!("I take myself for somebody else");
