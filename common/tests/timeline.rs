@@ -331,7 +331,6 @@ fn nothing_is_left_in_the_temporary_folder() {
     assert_eq!(fs::read_dir(folder.path()).expect("readable").count(), 0);
 }
 
-// Not on Windows: `exit` there goes past C's library, and Wine past the second way that is left.
 #[cfg(unix)]
 #[test]
 fn it_comes_after_everything_that_the_program_printed() {
@@ -352,6 +351,18 @@ fn it_comes_after_everything_that_the_program_printed() {
         "{text}"
     );
     assert!(!after.contains("finished"), "{text}");
+}
+
+/// There, `exit` goes past C's library. The system itself tells of the end then, but Wine does not.
+#[cfg(windows)]
+#[test]
+fn a_program_that_leaves_by_exit_draws_all_or_nothing() {
+    let run = run("five exit", "1");
+    assert_eq!(run.status.code(), Some(7));
+    assert_eq!(run.stdout, "five: done\nnot finished");
+    if !run.stderr.is_empty() {
+        assert_eq!(lanes(&run, "PoolWorker-").len(), 4, "{}", run.stderr);
+    }
 }
 
 #[test]
