@@ -92,7 +92,7 @@ fn a_picture_has_the_same_lanes_and_tasks() {
 }
 
 #[test]
-fn a_killed_worker_is_there_up_to_its_death() {
+fn b50_a_killed_worker_is_there_up_to_its_death() {
     let _nothing_left = NothingLeft::new();
     let run = run("killed", "1");
     assert_eq!(run.success().stdout, "killed: done\n");
@@ -277,7 +277,7 @@ fn an_unknown_value_says_what_is_possible() {
 }
 
 #[test]
-fn a_path_that_cannot_be_written_is_a_warning() {
+fn b50_a_path_that_cannot_be_written_is_a_warning() {
     let folder = Folder::new(std::env::temp_dir());
     let path = folder.path().join("not there").join("run.svg");
     for (parts, code) in [("five", 0), if cfg!(unix) { ("exit", 7) } else { ("five", 0) }] {
@@ -294,7 +294,7 @@ fn a_path_that_cannot_be_written_is_a_warning() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_a_warning() {
+fn b50_a_full_disk_is_a_warning() {
     let folder = Folder::new(std::env::temp_dir());
     let path = folder.path().join("full.svg");
     std::os::unix::fs::symlink("/dev/full", &path).expect("a link");
@@ -333,7 +333,7 @@ fn nothing_is_left_in_the_temporary_folder() {
 
 #[cfg(unix)]
 #[test]
-fn it_comes_after_everything_that_the_program_printed() {
+fn b50_it_comes_after_everything_that_the_program_printed() {
     let folder = Folder::new(std::env::temp_dir());
     let path = folder.path().join("both");
     let both = fs::File::create(&path).expect("a new file");
@@ -356,7 +356,7 @@ fn it_comes_after_everything_that_the_program_printed() {
 /// There, `exit` goes past C's library. The system itself tells of the end then, but Wine does not.
 #[cfg(windows)]
 #[test]
-fn a_program_that_leaves_by_exit_draws_all_or_nothing() {
+fn b50_a_program_that_leaves_by_exit_draws_all_or_nothing() {
     let run = run("five exit", "1");
     assert_eq!(run.status.code(), Some(7));
     assert_eq!(run.stdout, "five: done\nnot finished");
