@@ -5,8 +5,9 @@ use common::{Pool, Process, timeline};
 use std::sync::{Barrier, Mutex};
 use std::{env, process, thread, time::Duration};
 
+/// Longer where processes take long to start, so that the picture stays the same.
 fn sleep(millis: u64) {
-    thread::sleep(Duration::from_millis(millis));
+    thread::sleep(Duration::from_millis(millis * testing::slowness()));
 }
 
 /// Four workers, five tasks: the fifth waits until one is free.

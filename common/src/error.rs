@@ -58,14 +58,15 @@ pub enum Error {
         /// File and line, if known.
         location: Option<String>,
     },
-    /// The process called `exit` instead of returning from its target.
+    /// The process called `exit` instead of returning from its target. On Windows it may also have been killed, or have
+    /// crashed: each end has an exit code there.
     Exited {
         /// Its name.
         name: String,
         /// The exit code.
         code: i32,
     },
-    /// A signal ended the process (Unix).
+    /// A signal ended the process (never on Windows, which has none).
     Signaled {
         /// Its name.
         name: String,

@@ -101,27 +101,36 @@
 //!
 //! # Where systems differ
 //!
-//! The same program runs everywhere; these things look different. FreeBSD is as macOS unless said otherwise.
+//! The same program runs everywhere, and what is not in this table is the same everywhere. A number is that of the tests
+//! that look at it (`cargo test -p common b08`). FreeBSD is as macOS unless said otherwise.
 //!
 //! | | Linux | macOS | Windows |
 //! |---|---|---|---|
 //! | a process is started by | `posix_spawn` of `/proc/self/exe` | `posix_spawn` of the program's path | `CreateProcess` of the program's path |
-//! | what it inherits | the standard streams, and what is passed to it | the same | the same; what is passed is copied into it (`DuplicateHandle`) |
-//! | its name in `ps` and the like | command line, and (15 bytes) the name of the process | command line | not shown |
-//! | [`terminate`](Child::terminate) | SIGTERM: exit code −15 | the same | as `kill`: there is no polite request |
-//! | [`kill`](Child::kill) | SIGKILL: exit code −9, [`Error::Signaled`] | the same | exit code 1, [`Error::Exited`] |
-//! | `abort`, an access violation, a stack overflow | SIGABRT, SIGSEGV: −6, −11 | the same | exit codes 0xc0000409, 0xc0000005, 0xc00000fd (negative as `i32`) |
-//! | Ctrl-C in the terminal | reaches a [`Process`]; workers of a [`Pool`] take no notice, programs that a task starts do | the same | the same |
-//! | the parent ends, even killed | daemons and workers end within milliseconds: they watch a pipe | the same | the same: they wait for the parent's process |
-//! | the program's file is moved or deleted while it runs | no matter | [`Error::Start`] with its path (FreeBSD finds a moved one) | the same; a program that runs cannot be deleted |
-//! | it is replaced (a rebuild) | no matter, the old one goes on | the new process sees it, says so on stderr, and exits with code 70 | the same |
-//! | `join_timeout` notices a result | at once | at once, the process's end within 1 ms | within 10 ms: a pipe cannot be waited for with a time limit |
-//! | standard input, seen from C in a child | the same as from Rust | the same | at its end: only Rust's `stdin` is put back |
+//! | what it inherits (b13) | the standard streams, and what is passed to it | the same | the same; what is passed is copied into it (`DuplicateHandle`) |
+//! | its name in `ps` and the like (b04) | command line, and (15 bytes) the name of the process | command line | not shown |
+//! | one that ended and was not waited for (b05) | a zombie, until its [`Child`] is asked or dropped | the same | there are no zombies: only the handle is left |
+//! | [`join_timeout`](Child::join_timeout) notices a result (b07) | at once | at once, the process's end within 1 ms | within 10 ms: a pipe cannot be waited for with a time limit |
+//! | [`terminate`](Child::terminate) (b08) | SIGTERM: exit code −15 | the same | as `kill`: there is no polite request |
+//! | [`kill`](Child::kill) (b08) | SIGKILL: exit code −9, [`Error::Signaled`] | the same | exit code 1, [`Error::Exited`]: there are no signals, and [`exitcode`](Child::exitcode) is that of `exit(1)` |
+//! | `exit(n)` (b09) | the lowest 8 bits of n | the same | all 32 bits of n |
+//! | `abort`, an access violation, a stack overflow (b40) | SIGABRT, SIGSEGV: −6, −11 | the same | exit codes 0xc0000409, 0xc0000005, 0xc00000fd (negative as `i32`) |
+//! | the parent ends, even killed (b12, b14, b44) | daemons and workers end within milliseconds: they watch a pipe | the same | the same: they wait for the parent's process |
+//! | standard input, seen from C in a child (b15) | the same as from Rust | the same | at its end: only Rust's `stdin` is put back |
+//! | the program's file is moved or deleted while it runs (b18) | no matter | [`Error::Start`] with its path (FreeBSD finds a moved one) | the same; a program that runs cannot be deleted |
+//! | it is replaced, by a rebuild (b18) | no matter, the old one goes on | the new process sees it, says so on stderr, and exits with code 70 | the same |
+//! | cores that count for [`Pool::per_core`] (b26) | those that affinity and the control group leave | all | all of the processor group |
+//! | a limit of open descriptors (b32, b45) | `ulimit -n`: what needs more is [`Error::Start`]; a queued task needs none | the same | there is none |
+//! | Ctrl-C in the terminal (b43) | reaches a [`Process`]; workers of a [`Pool`] take no notice, programs that a task starts do | the same | the same |
+//! | a worker is stopped (b48) | by SIGSTOP: delays its own tasks only | the same | there is no such signal |
+//! | in a test, a child is told the program's arguments (b49) | yes (musl: no, Rust learns them in `main`) | yes (FreeBSD: as musl) | yes |
+//! | the [`timeline`] of a program that leaves by `exit` (b50) | is drawn | the same | is drawn when the system tells of the end, which Wine does not |
 //! | arguments of the program together | about 2 MB (128 KiB each) | 1 MiB, with the environment | 32,767 characters |
 //! | stack of the target | 8 MiB (`ulimit -s`) | 8 MiB | 1 MiB (the linker's choice) |
 //! | shared memory of a pool | `memfd_create` | `shm_open`, its name taken away at once (FreeBSD: `memfd_create`) | `CreateFileMapping` without a name |
 //! | ends of `ipc-channel` among the arguments | sockets in the temporary directory, for a moment | Mach ports (FreeBSD: as Linux) | named pipes |
 //! | `fork()` (lesson 01) | yes | yes | no |
+//! | all else that b01 to b50 look at | the same | the same | the same |
 //!
 //! On Windows, and on the other systems too, a task runs on the main thread of its process: what needs more stack starts a thread with more.
 //!

@@ -103,7 +103,8 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         }
     }
 
-    /// Gives it a name, seen by `ps`, in errors, and by [`current_process`](crate::current_process) inside. The default is `Process-1` and so on.
+    /// Gives it a name, seen by `ps` (not on Windows), in errors, and by [`current_process`](crate::current_process) inside.
+    /// The default is `Process-1` and so on.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
@@ -374,7 +375,8 @@ impl<R> Child<R> {
     /// `None` while it runs; then 0 for a target that returned, 101 for one that panicked, n for `exit(n)`, and −9 for a
     /// process that was killed by signal 9. Returns at once.
     ///
-    /// On Windows there are no signals: a killed process has exit code 1.
+    /// On Windows there are no signals: a killed process has exit code 1, and one that crashed a negative number, such as
+    /// 0xc0000005 for an access violation.
     ///
     /// If the exit status went to somebody else (this program ignores SIGCHLD, or waits for any child), it is 255.
     ///
@@ -396,7 +398,7 @@ impl<R> Child<R> {
             .map_err(|error| Error::start(&format!("a signal to {}", self.name), error))
     }
 
-    /// Ends it, by SIGKILL; on Windows by `TerminateProcess`. No error if it has ended already.
+    /// Ends it, by SIGKILL; on Windows by `TerminateProcess`, with exit code 1. No error if it has ended already.
     pub fn kill(&self) -> Result<(), Error> {
         self.killed.store(true, Ordering::Release);
         self.process
@@ -440,9 +442,9 @@ impl<R: DeserializeOwned> Child<R> {
     ///
     /// # Errors
     ///
-    /// [`Error::Panicked`] with message and place; [`Error::Exited`] if it called `exit`; [`Error::Signaled`] if a signal
-    /// ended it; [`Error::NeverReady`] if it ended before [`init`](crate::init); [`Error::Encode`] or [`Error::Decode`] if
-    /// arguments or result did not survive the journey.
+    /// [`Error::Panicked`] with message and place; [`Error::Exited`] if it called `exit`, or on Windows was killed;
+    /// [`Error::Signaled`] if a signal ended it; [`Error::NeverReady`] if it ended before [`init`](crate::init);
+    /// [`Error::Encode`] or [`Error::Decode`] if arguments or result did not survive the journey.
     pub fn join(&self) -> Result<R, Error> {
         self.join_until(None)
     }

@@ -7,7 +7,7 @@
 mod programs;
 
 use common::{AsyncResult, Error, Pool, Process};
-use programs::{Events, await_event, careful, eventually, happen, note, program};
+use programs::{Events, argument, await_event, careful, eventually, happen, note, program};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
-programs! { shows_cores, runs_out_of_descriptors }
+programs! { shows_cores, runs_out_of_descriptors, is_busy }
 
 fn square(x: u64) -> u64 {
     x * x
@@ -991,4 +991,50 @@ fn fair_the_fifth_task_of_four_workers_starts_when_the_first_worker_is_free() {
 fn wait_for_mine(place: String, i: u32) {
     note(&place, i);
     await_event(&place, &format!("go-{i}"));
+}
+
+/// On Unix, faults.rs kills them by a signal, and looks closer.
+#[cfg(windows)]
+#[test]
+fn b41_an_idle_worker_that_is_ended_from_outside_costs_no_task() {
+    let _careful = careful(60);
+    let pool = Pool::new(2).unwrap();
+    for round in 0..3 {
+        let before = workers(&pool);
+        let pid = before.first().unwrap().to_string();
+        let ended = process::Command::new("taskkill").args(["/F", "/PID", &pid]).output();
+        assert!(ended.as_ref().is_ok_and(|ended| ended.status.success()), "{ended:?}");
+        assert_eq!(pool.map(square, 0..100).unwrap().len(), 100, "round {round}");
+    }
+    pool.close().join().unwrap();
+}
+
+/// A program whose two workers have something to do for ever.
+fn is_busy() {
+    common::init();
+    let pool = Pool::new(2).unwrap();
+    let _ = pool.map_with_chunksize(note_and_wait, [argument(1), argument(1)], 1);
+}
+
+#[test]
+fn b44_workers_end_with_a_parent_that_is_killed() {
+    let _careful = careful(60);
+    let events = Events::new();
+    let mut parent = program("is_busy")
+        .arg(events.place())
+        .stdout(process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    eventually("both workers work", || events.notes().len() == 2);
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    // Their output is our pipe too: it ends when nobody has it any more.
+    let start = Instant::now();
+    let mut output = Vec::new();
+    std::io::Read::read_to_end(&mut parent.stdout.take().unwrap(), &mut output).unwrap();
+    assert!(
+        start.elapsed() < Duration::from_secs(programs::slowness()),
+        "{:?}",
+        start.elapsed()
+    );
 }

@@ -7,7 +7,7 @@
 mod programs;
 
 use common::{Child, Error, Process, current_process, parent_process};
-use programs::{Events, await_event, careful, happen, note, program};
+use programs::{Events, argument, await_event, careful, happen, note, program};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read, Write};
@@ -513,7 +513,7 @@ fn daemon(place: String) {
 
 fn outlived_by_children() {
     common::init();
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     let _daemon = Process::new(daemon, (place.clone(),)).daemon(true).start().unwrap();
     let _child = Process::new(tell_when_the_parent_has_ended, (place,)).start().unwrap();
     sleep_a_minute();
@@ -539,19 +539,36 @@ fn b12_b14_a_child_learns_that_its_parent_was_killed_and_a_daemon_ends() {
     assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
-#[cfg(unix)] // /dev/fd
+#[cfg(unix)]
 fn descriptors_here() -> usize {
     fs::read_dir("/dev/fd").unwrap().count()
 }
 
-#[cfg(unix)] // /dev/fd
+/// Here they are called handles.
+#[cfg(windows)]
+fn descriptors_here() -> usize {
+    unsafe extern "system" {
+        fn GetCurrentProcess() -> *mut std::ffi::c_void;
+        fn GetProcessHandleCount(process: *mut std::ffi::c_void, count: *mut u32) -> i32;
+    }
+    let mut count = 0;
+    // SAFETY: a handle that is always there, and a place for the number.
+    assert_ne!(unsafe { GetProcessHandleCount(GetCurrentProcess(), &mut count) }, 0);
+    count as usize
+}
+
 #[test]
 fn b13_a_child_has_no_more_descriptors_because_it_has_siblings() {
     let _careful = careful(60);
     let count = || Process::new(descriptors_here, ()).start().unwrap().join().unwrap();
-    let alone = count();
+    // Windows opens some for itself in a new process, now more, now fewer. Twenty siblings have sixty pipes.
+    let as_many = count() + if cfg!(windows) { 20 } else { 0 };
     let siblings: Vec<_> = (0..20).map(|_| waiting_child()).collect();
-    assert_eq!(count(), alone);
+    let amid_siblings = count();
+    if amid_siblings == 0 {
+        println!("skipped: Wine does not count handles");
+    }
+    assert!(amid_siblings <= as_many, "{amid_siblings} instead of {as_many}");
     // Nor because others are started at the same moment.
     let counts: Vec<usize> = thread::scope(|scope| {
         let threads: Vec<_> = (0..4)
@@ -559,13 +576,16 @@ fn b13_a_child_has_no_more_descriptors_because_it_has_siblings() {
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
-    assert_eq!(counts, [alone; 4]);
+    assert!(
+        counts.iter().all(|&count| count <= as_many),
+        "{counts:?} instead of {as_many}"
+    );
     drop(siblings.into_iter().map(|(p, input)| (input, p)).collect::<Vec<_>>());
 }
 
 fn ends_with_a_daemon() {
     common::init();
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     let daemon = Process::new(daemon, (place.clone(),)).daemon(true).start().unwrap();
     await_event(&place, "daemon");
     drop(daemon); // nobody waits for it
@@ -652,7 +672,7 @@ fn b15_a_file_can_be_a_standard_stream() {
 }
 
 fn without_init() {
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     note(&place, "main");
     let error = Process::new(nothing, ()).start().err().unwrap();
     println!("{error}");
@@ -676,7 +696,7 @@ fn b16_no_init_an_error_says_what_to_write() {
 }
 
 fn without_reaching_init() {
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     note(&place, "main");
     if events_happened(&place, "parent") {
         println!("I take myself for somebody else");

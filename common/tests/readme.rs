@@ -599,6 +599,27 @@ fn fits_in_any_order(mut shown: Vec<&str>, mut real: Vec<&str>) -> bool {
 }
 
 #[test]
+fn the_table_of_systems_names_tests_that_there_are() {
+    let common = root().join("common");
+    let docs = fs::read_to_string(common.join("src/lib.rs")).unwrap();
+    let tests = ["process.rs", "pool.rs", "faults.rs", "in_tests.rs", "timeline.rs"]
+        .map(|file| fs::read_to_string(common.join("tests").join(file)).unwrap())
+        .concat();
+    let rows: Vec<&str> = docs.lines().filter(|line| line.starts_with("//! | ")).collect();
+    assert!(rows.len() > 20, "{rows:#?}");
+    for row in rows {
+        // "//! | `kill` (b08) | …"
+        let name = row.split(" | ").nth(1).unwrap();
+        let numbers = name
+            .rsplit_once('(')
+            .map_or("", |(_, numbers)| numbers.trim_end_matches(')'));
+        for number in numbers.split(", ").filter(|it| it.starts_with('b')) {
+            assert!(tests.contains(&format!("{number}_")), "{number}, of {row}");
+        }
+    }
+}
+
+#[test]
 fn the_marks_mean_what_they_should() {
     assert!(fits_line("a … c …", "a b c d") && !fits_line("a … c", "a b c d") && fits_line("…", ""));
     let fits = |shown: &str, real: &str| fits(shown.lines().collect(), real.lines().collect());

@@ -71,7 +71,7 @@ pub(crate) fn spawn(launch: &Launch) -> io::Result<Proc> {
         pair.push(value);
         environment.push(c_string(pair)?);
     }
-    let mut own = env::args_os();
+    let mut own = own_arguments().into_iter();
     let mut arguments = vec![c_string(title(own.next().unwrap_or_default(), launch.name))?];
     for argument in own {
         arguments.push(c_string(argument)?);
@@ -89,6 +89,21 @@ pub(crate) fn spawn(launch: &Launch) -> io::Result<Proc> {
 
 fn c_string(text: OsString) -> io::Result<CString> {
     CString::new(text.into_vec()).map_err(io::Error::from)
+}
+
+/// What this program was called with. Before `main`, where a child of a test lives, some C libraries (musl) do not tell Rust.
+fn own_arguments() -> Vec<OsString> {
+    let told: Vec<_> = env::args_os().collect();
+    if !told.is_empty() || !cfg!(target_os = "linux") {
+        return told;
+    }
+    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    let words = line.strip_suffix(&[0]).map(|line| line.split(|&byte| byte == 0));
+    words
+        .into_iter()
+        .flatten()
+        .map(|word| OsStr::from_bytes(word).to_owned())
+        .collect()
 }
 
 /// `03-pool: PoolWorker-1`, what `ps` shows, after the custom of servers that name their processes.

@@ -32,7 +32,8 @@
 //! ```
 //!
 //! The picture is drawn when the program ends: by itself, by `exit`, or by a panic in `main`. A program that is killed draws
-//! nothing.
+//! nothing. (On Windows, `exit` goes past C's library. The picture is drawn when the system itself tells of the end, which
+//! Wine does not.)
 //!
 //! Inside: `log` is the memory in which all processes write; `lanes` makes lanes of what they wrote; `draw` and `svg`
 //! make them visible.

@@ -2,6 +2,7 @@
 //!
 //! - [`run`] runs a program without input and within a time limit, and gives its output: [`Run`].
 //! - [`neutral`] takes out of a text what differs from run to run.
+//! - [`slowness`] stretches every limit of time.
 //! - [`example`] finds a built example.
 //! - [`Folder`], [`copy`] and [`cargo`] are for tests that build something in a place of its own.
 //! - [`NothingLeft`] fails a test that leaves a process, a thread, a descriptor or a file behind.
@@ -22,6 +23,15 @@ use std::{env, fs, thread};
 
 /// How long [`run`] waits. Every program of the course ends within seconds; a busy machine may take longer.
 pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// A factor for all limits of time: for a machine that is slow, or a program that is being watched. `COURSE_SLOWNESS` in
+/// the environment says it.
+pub fn slowness() -> u64 {
+    env::var("COURSE_SLOWNESS")
+        .ok()
+        .and_then(|factor| factor.parse().ok())
+        .unwrap_or(1)
+}
 
 /// A program that has ended, and everything that it printed.
 #[derive(Debug)]
@@ -71,11 +81,12 @@ pub fn run(program: impl AsRef<OsStr>) -> Run {
 
 /// Runs a program without input until it has ended and nobody can write to its output any more.
 ///
-/// If that takes longer than `limit`, the program is killed, on Unix together with what it started (it leads a process
+/// If that takes longer than `limit` (times [`slowness`]), the program is killed, on Unix together with what it started (it leads a process
 /// group of its own), and this fails with what had been printed so far.
 #[track_caller]
 pub fn run_with(command: &mut Command, limit: Duration) -> Run {
     let _running = left::Running::new();
+    let limit = limit * slowness() as u32;
     let deadline = Instant::now() + limit;
     command
         .stdin(Stdio::null())

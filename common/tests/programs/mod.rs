@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use std::{env, fs, panic, process, thread};
 use testing::{Folder, NothingLeft};
 
+pub use testing::slowness;
+
 /// The environment variable that names the program that this binary is to play.
 pub const PROGRAM: &str = "COURSE_PROGRAM";
 
@@ -63,6 +65,17 @@ pub fn program_at(binary: impl AsRef<Path>, name: &str) -> Command {
     command
 }
 
+/// The n-th argument of the running program. It never comes to `main`, and some C libraries (musl) tell Rust of the
+/// arguments only there.
+pub fn argument(number: usize) -> String {
+    let told = env::args().nth(number);
+    let seen = || {
+        let line = fs::read_to_string("/proc/self/cmdline").ok()?;
+        line.split_terminator('\0').nth(number).map(str::to_owned)
+    };
+    told.or_else(seen).expect("the test gives this argument")
+}
+
 /// Looks whether anything is left, and ends the whole test run if the test takes too long: a hang is a failure with a name.
 #[must_use = "it looks again when it is dropped"]
 pub struct Careful {
@@ -109,14 +122,6 @@ impl Drop for Limit {
             let _ = thread.join();
         }
     }
-}
-
-/// A factor for all limits of time: for a machine that is slow, or a program that is being watched.
-pub fn slowness() -> u64 {
-    env::var("COURSE_SLOWNESS")
-        .ok()
-        .and_then(|factor| factor.parse().ok())
-        .unwrap_or(1)
 }
 
 /// Waits until something is so that nobody can tell us of, as that a process has ended which is not our child.

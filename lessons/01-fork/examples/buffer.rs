@@ -35,5 +35,6 @@ fn fork_and_speak() -> nix::Result<()> {
 
 #[cfg(not(unix))]
 fn main() {
-    println!("Windows has no fork().");
+    println!("Windows has no fork(), so nothing is copied.");
+    println!("Lesson 02 starts processes everywhere: cargo run --bin 02-process");
 }

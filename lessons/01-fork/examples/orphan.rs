@@ -44,5 +44,6 @@ fn fork() -> nix::Result<nix::unistd::ForkResult> {
 
 #[cfg(not(unix))]
 fn main() {
-    println!("Windows has no fork(), and its processes keep no parent.");
+    println!("Windows has no fork(), and a process there gets no other parent.");
+    println!("Lesson 02 starts processes everywhere: cargo run --bin 02-process");
 }

@@ -52,5 +52,6 @@ fn state(pid: nix::unistd::Pid) -> Result<String, Box<dyn std::error::Error>> {
 
 #[cfg(not(unix))]
 fn main() {
-    println!("Windows has no fork() and no zombies.");
+    println!("Windows has no fork() and no zombies: a process that has ended is gone with its last handle.");
+    println!("Lesson 02 starts processes everywhere: cargo run --bin 02-process");
 }
