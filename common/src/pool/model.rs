@@ -220,6 +220,10 @@ impl Life {
         if published > 0 && board.first.load(Ordering::Acquire) >= self.end {
             self.answered += published as usize;
         }
+        assert!(
+            self.begun.len() <= self.answered + 1,
+            "a death costs more than one item"
+        );
         let lost = self.begun[self.answered..].iter().filter(|&&item| item != WARM_UP);
         record(|record| {
             record.died = true;
@@ -515,13 +519,12 @@ fn two_workers_share_a_chunk() {
 }
 
 #[test]
-fn a_large_task_is_written_by_its_workers_thread() {
+fn large_tasks_are_written_by_their_workers_threads() {
     check(2, || {
         let (pool, threads) = guests(2, u64::MAX, for_ever);
-        let large = pool.apply_async(work_much, (0, vec![0; 5000]));
-        let small = pool.apply_async(work, (1,));
-        assert_done_or_lost(0, large.get());
-        assert_done_or_lost(1, small.get());
+        // One worker has two of them; the other one would take one back.
+        let items = (0..3).map(|item| (item, vec![0; 5000]));
+        assert_all_done_or_lost(3, pool.submit_many(work_much, items, Some(3)).get());
         pool.close().join().unwrap();
         threads.join();
     });
