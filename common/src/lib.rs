@@ -144,7 +144,7 @@
 //! * `channels`: ends of `ipc-channel` among the arguments
 //! * `pool`: [`Pool`]; below it `queue` (who does what), `ticket` (who started what), `worker` (the other side)
 //! * [`timeline`]: who ran when, as a picture
-//! * `sys`: the systems, and everything `unsafe`
+//! * `sys`: the systems, and everything `unsafe`; `sync`: locks, which loom takes the place of where it checks the pool
 
 #[doc(hidden)]
 pub use child::init_before_main;
