@@ -307,7 +307,7 @@ impl Queue {
         if most == 0 {
             return;
         }
-        let mut called = self.called(); // for each of them, a job is in the queue
+        let mut called = self.called().min(self.jobs.len()); // so many jobs are to go to them
         if self.jobs.len() <= called {
             most += usize::from(self.steal(most));
         }
@@ -554,17 +554,14 @@ impl Queue {
             return;
         }
         letters.extend(self.letter_for(worker, self.workers.len() - self.idle.len(), true));
-        let hand = &mut self.workers[worker];
-        if hand.active == 0 {
-            if hand.budget == 0 {
-                // It has done its share: it ends, and another one takes its place.
-                self.dismiss(worker, letters);
-                self.rebalance(letters);
-            } else {
-                self.set_idle(worker, true);
-                self.rebalance(letters);
-            }
+        let hand = &self.workers[worker];
+        match (hand.active, hand.budget) {
+            // It has done its share: it ends, and another one takes its place.
+            (0, 0) => self.dismiss(worker, letters),
+            (0, _) => self.set_idle(worker, true),
+            _ => {}
         }
+        self.rebalance(letters);
     }
 
     /// A worker is dead. What it had not started goes back to the queue; what it was doing is returned.

@@ -112,29 +112,14 @@ impl World {
     }
 
     fn submit(&mut self) {
-        let mut items = Vec::new();
         let count = if self.chance.below(2) == 0 {
             1
         } else {
             1 + self.chance.below(12)
         };
-        // Now and then items too large to be sent ahead.
-        let size = if self.chance.below(8) == 0 { 5000 } else { 3 };
-        for _ in 0..count {
-            let content = std::iter::repeat_n(0, size);
-            let encode = |bytes: &mut Vec<u8>| {
-                bytes.extend(content);
-                Ok::<(), ()>(())
-            };
-            push_item(&mut items, encode).unwrap();
-        }
-        let job = Job {
-            items: items.into(),
-            sink: Arc::new(NoSink),
-            entry: Entry(0),
-            index: self.items.len(),
-            count: count as u32,
-        };
+        // Now and then items of which few or none can be sent ahead.
+        let size = [3, 3, 3, 3, 3, 3, 5_000, 40_000][self.chance.below(8)];
+        let job = job(self.items.len(), count, size);
         self.items.extend(std::iter::repeat_n(Item::Waiting, count));
         assert!(self.queue.push(job).is_ok());
         let mut letters = Vec::new();
@@ -309,6 +294,76 @@ impl World {
         }
         panic!("items are left: {:?}", self.items);
     }
+}
+
+/// So many items of so many bytes each.
+fn job(index: usize, count: usize, size: usize) -> Job {
+    let mut items = Vec::new();
+    for _ in 0..count {
+        let encode = |bytes: &mut Vec<u8>| {
+            bytes.extend(std::iter::repeat_n(0, size));
+            Ok::<(), ()>(())
+        };
+        push_item(&mut items, encode).unwrap();
+    }
+    Job {
+        items: items.into(),
+        sink: Arc::new(NoSink),
+        entry: Entry(0),
+        index,
+        count: count as u32,
+    }
+}
+
+/// A queue whose workers are ready, of whom so many may be at work at a time.
+fn queue(workers: usize, crowd: usize) -> Queue {
+    let (memory, _) = SharedMemory::new(workers).unwrap();
+    let mut queue = Queue::new(workers, crowd, memory, u64::MAX);
+    (0..workers).for_each(|worker| get_ready(&mut queue, worker));
+    queue
+}
+
+fn get_ready(queue: &mut Queue, worker: usize) {
+    let mut letters = Vec::new();
+    queue.ready(worker, Arc::new(Mutex::new(os_pipe::pipe().unwrap().1)), &mut letters);
+    queue.feed(worker, &mut letters);
+}
+
+#[test]
+fn idle_workers_are_held_back_until_whoever_is_at_work_is_asleep() {
+    let mut queue = queue(3, 1);
+    let mut letters = Vec::new();
+    for index in 0..3 {
+        assert!(queue.push(job(index, 1, 3)).is_ok());
+        queue.rebalance(&mut letters);
+    }
+    assert_eq!((letters.len(), queue.held), (1, true));
+    let at_work = (0..3).find(|&worker| queue.place(worker, 0).is_some()).unwrap();
+    let look = |queue: &mut Queue| {
+        let mut letters = Vec::new();
+        queue.look_again(&mut letters);
+        letters.len()
+    };
+    assert_eq!(look(&mut queue), 0);
+    assert!(ticket::claim(&queue.board(at_work).next, 0));
+    assert_eq!(look(&mut queue), 0, "it has started an item meanwhile");
+    assert_eq!(look(&mut queue), 2, "it has not");
+    assert!(!queue.held);
+}
+
+#[test]
+fn a_job_is_given_up_when_three_workers_died_before_they_started_it() {
+    let mut queue = queue(1, 1);
+    assert!(queue.push(job(7, 2, 3)).is_ok());
+    queue.rebalance(&mut Vec::new());
+    let mut deaths = || {
+        let lost = queue.died(0, &mut Vec::new());
+        get_ready(&mut queue, 0);
+        lost.iter().map(|lost| (lost.index, lost.count)).collect::<Vec<_>>()
+    };
+    // The first item of the chunk first; the other one has its own three tries.
+    let expected = [vec![], vec![], vec![(7, 1)], vec![], vec![], vec![(8, 1)], vec![]];
+    assert_eq!([(); 7].map(|()| deaths()), expected);
 }
 
 #[test]
