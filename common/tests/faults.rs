@@ -8,7 +8,7 @@ mod programs;
 
 use common::{Error, Pool, Process};
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
-use programs::{Events, await_event, careful, eventually, note, program, slowness};
+use programs::{Events, argument, await_event, careful, eventually, note, program, slowness};
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 #[cfg(unix)]
@@ -28,6 +28,7 @@ fn square(x: u64) -> u64 {
     x * x
 }
 
+#[cfg(unix)] // as the tests that use it
 fn length(bytes: Vec<u8>) -> usize {
     bytes.len()
 }
@@ -187,6 +188,34 @@ mod signals {
             }
             assert_eq!(pool.map(square, 0..20).unwrap().len(), 20);
         }
+        pool.close().join().unwrap();
+    }
+
+    fn length_of_text(text: String) -> usize {
+        text.len()
+    }
+
+    #[test]
+    fn b41_a_worker_that_is_killed_while_a_large_task_is_on_its_way_costs_no_other_task() {
+        let _careful = careful(60);
+        let pool = Pool::new(1).unwrap();
+        let text = "x".repeat(32 << 20);
+        let mut done = 0;
+        for pause in 0..16 {
+            let pid = pool.apply(process::id, ()).unwrap();
+            let task = pool.apply_async(length_of_text, (text.clone(),));
+            // No event tells how far it is: so it is tried at many places.
+            thread::sleep(Duration::from_millis(pause));
+            signal(pid, SIGKILL);
+            match task.get() {
+                Ok(length) => {
+                    assert_eq!(length, text.len());
+                    done += 1;
+                }
+                Err(error) => assert!(matches!(error, Error::Signaled { signal: 9, .. }), "{error}"),
+            }
+        }
+        assert!(done > 0, "half of a task was taken for a task that is being done");
         pool.close().join().unwrap();
     }
 
@@ -589,9 +618,10 @@ mod forks {
 
 fn forks_beside_a_pool() {
     common::init();
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     let pool = Pool::builder().processes(2).maxtasksperchild(3).build().unwrap();
     assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
+    #[cfg_attr(windows, expect(unused_mut))]
     let mut children = Vec::new();
     for _ in 0..FORKS {
         // Workers are being replaced meanwhile.
@@ -628,7 +658,7 @@ fn busy_pool() {
         unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.unwrap();
     }
     common::init();
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     let pool = Pool::new(2).unwrap();
     #[cfg(unix)]
     if env::var_os("COURSE_FORK").is_some() {
@@ -648,7 +678,7 @@ fn ignores_interrupts() {
         // SAFETY: a handler that does nothing does nothing unsafe.
         unsafe { sigaction(Signal::SIGINT, &action) }.unwrap();
     }
-    let place = env::args().nth(1).unwrap();
+    let place = argument(1);
     let pool = Pool::new(2).unwrap();
     let pids = pool
         .map_with_chunksize(wait_or_pid, [(place.clone(), 0), (place, 1)], 1)
@@ -738,7 +768,7 @@ fn receive(receiver: IpcReceiver<u32>) -> u32 {
 
 /// A program whose children end before they come to `init`, in a way that the test names.
 fn dies_before_init() {
-    let (place, how) = (env::args().nth(1).unwrap(), env::args().nth(2).unwrap());
+    let (place, how) = (argument(1), argument(2));
     note(&place, "main");
     if std::path::Path::new(&place).join("parent").exists() {
         end(&how);

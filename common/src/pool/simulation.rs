@@ -319,14 +319,18 @@ fn job(index: usize, count: usize, size: usize) -> Job {
 fn queue(workers: usize, crowd: usize) -> Queue {
     let (memory, _) = SharedMemory::new(workers).unwrap();
     let mut queue = Queue::new(workers, crowd, memory, u64::MAX);
-    (0..workers).for_each(|worker| get_ready(&mut queue, worker));
+    for worker in 0..workers {
+        get_ready(&mut queue, worker);
+    }
     queue
 }
 
-fn get_ready(queue: &mut Queue, worker: usize) {
+/// Returns how many letters it gets at once.
+fn get_ready(queue: &mut Queue, worker: usize) -> usize {
     let mut letters = Vec::new();
     queue.ready(worker, Arc::new(Mutex::new(os_pipe::pipe().unwrap().1)), &mut letters);
     queue.feed(worker, &mut letters);
+    letters.len()
 }
 
 #[test]
@@ -354,16 +358,28 @@ fn idle_workers_are_held_back_until_whoever_is_at_work_is_asleep() {
 #[test]
 fn a_job_is_given_up_when_three_workers_died_before_they_started_it() {
     let mut queue = queue(1, 1);
-    assert!(queue.push(job(7, 2, 3)).is_ok());
-    queue.rebalance(&mut Vec::new());
-    let mut deaths = || {
+    for job in [job(6, 1, 3), job(7, 2, 3)] {
+        assert!(queue.push(job).is_ok());
+        queue.rebalance(&mut Vec::new());
+    }
+    // What fails, and how many letters the next worker gets.
+    let die = |queue: &mut Queue| {
         let lost = queue.died(0, &mut Vec::new());
-        get_ready(&mut queue, 0);
-        lost.iter().map(|lost| (lost.index, lost.count)).collect::<Vec<_>>()
+        let letters = get_ready(queue, 0);
+        (lost.iter().map(|lost| (lost.index, lost.count)).collect(), letters)
     };
-    // The first item of the chunk first; the other one has its own three tries.
-    let expected = [vec![], vec![], vec![(7, 1)], vec![], vec![], vec![(8, 1)], vec![]];
-    assert_eq!([(); 7].map(|()| deaths()), expected);
+    assert!(ticket::claim(&queue.board(0).next, 0));
+    let expected: [(Vec<(usize, u32)>, usize); 8] = [
+        (vec![(6, 1)], 1), // it was being done: that says nothing about the others
+        (vec![], 1),
+        (vec![], 1),
+        (vec![(7, 1)], 1), // the first item of the chunk; the other one has its own three tries
+        (vec![], 1),
+        (vec![], 1),
+        (vec![(8, 1)], 0),
+        (vec![], 0),
+    ];
+    assert_eq!([(); 8].map(|()| die(&mut queue)), expected);
 }
 
 #[test]
