@@ -383,6 +383,20 @@ fn a_job_is_given_up_when_three_workers_died_before_they_started_it() {
 }
 
 #[test]
+fn whatever_is_not_answered_fails_when_a_pool_is_terminated() {
+    let mut queue = queue(1, 1);
+    for job in [job(10, 4, 3), job(20, 5, 3)] {
+        assert!(queue.push(job).is_ok());
+        queue.rebalance(&mut Vec::new());
+    }
+    assert!(ticket::claim(&queue.board(0).next, 0));
+    assert!(queue.answered(0, 0, 1).is_some());
+    let lost = queue.terminate();
+    let lost: Vec<_> = lost.iter().map(|lost| (lost.index, lost.count)).collect();
+    assert_eq!(lost, [(11, 3), (20, 5)]);
+}
+
+#[test]
 fn every_item_is_done_once_whatever_the_order_of_events() {
     // More of them: SIMULATION_SEEDS=100000 cargo test --release -p common --lib simulation
     let seeds = std::env::var("SIMULATION_SEEDS")
