@@ -81,8 +81,8 @@ pub fn run(program: impl AsRef<OsStr>) -> Run {
 
 /// Runs a program without input until it has ended and nobody can write to its output any more.
 ///
-/// If that takes longer than `limit` (times [`slowness`]), the program is killed, on Unix together with what it started (it leads a process
-/// group of its own), and this fails with what had been printed so far.
+/// If that takes longer than `limit` (times [`slowness`]), the program is killed, on Unix together with what it started (it
+/// leads a process group of its own), and this fails with what had been printed so far.
 #[track_caller]
 pub fn run_with(command: &mut Command, limit: Duration) -> Run {
     let _running = left::Running::new();

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
-use testing::{Folder, NothingLeft, neutral, run_with};
+use testing::{Folder, NothingLeft, neutral, run_with, slowness};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -52,16 +52,10 @@ fn full_pipes_do_not_block() {
 fn a_program_that_hangs_is_killed_with_what_it_started() {
     let _nothing_left = NothingLeft::new();
     let begin = Instant::now();
-    let message = failure(|| {
-        drop(run_with(
-            &mut shell("echo begun; sleep 600 & wait"),
-            Duration::from_millis(300),
-        ))
-    });
-    assert!(
-        message.contains("had not ended after 300ms") && message.contains("begun"),
-        "{message}"
-    );
+    let limit = Duration::from_millis(300);
+    let message = failure(|| drop(run_with(&mut shell("echo begun; sleep 600 & wait"), limit)));
+    let expected = format!("had not ended after {:?}", limit * slowness() as u32);
+    assert!(message.contains(&expected) && message.contains("begun"), "{message}");
     assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
