@@ -129,7 +129,7 @@
 //! | stack of the target | 8 MiB (`ulimit -s`) | 8 MiB | 1 MiB (the linker's choice) |
 //! | shared memory of a pool | `memfd_create` | `shm_open`, its name taken away at once (FreeBSD: `memfd_create`) | `CreateFileMapping` without a name |
 //! | ends of `ipc-channel` among the arguments | sockets in the temporary directory, for a moment | Mach ports (FreeBSD: as Linux) | named pipes |
-//! | `fork()` (lesson 01) | yes | yes | no |
+//! | `fork()` (lesson 01) | yes: the copy has no part in processes and pools, and holds up nobody's end | the same | no |
 //! | all else that b01 to b50 look at | the same | the same | the same |
 //!
 //! On Windows, and on the other systems too, a task runs on the main thread of its process: what needs more stack starts a thread with more.
