@@ -1,12 +1,11 @@
 //! What a worker sends is not trusted to be whole: messages that are cut, flipped, repeated or made up. Whatever comes, the
 //! pool does not panic, counts no item twice, takes no more memory than came in, and what it believed is delivered.
 
-use super::queue::{Job, Pipe, Queue};
+use super::queue::{Job, Queue};
 use super::results::{Answer, Sink};
 use super::service::{End, Session, Shared};
-use super::simulation::Chance;
+use super::simulation::{Chance, pipe};
 use super::wire::{Kind, ResultHeader, push_item, skip_items, split_item};
-use crate::sync::Mutex;
 use crate::sys::{Entry, SharedMemory};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,11 +29,6 @@ impl Sink for Counter {
         false
     }
     fn wake(&self) {}
-}
-
-/// To a worker that is not there.
-fn pipe() -> Pipe {
-    Arc::new(Mutex::new(os_pipe::pipe().unwrap().1))
 }
 
 /// A pool of one worker that was sent a chunk of [`ITEMS`] items.

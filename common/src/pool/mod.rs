@@ -210,7 +210,8 @@ impl Builder {
     /// [`Error::NoWorkers`] for 0 processes; [`Error::NotInitialised`] without [`init`](crate::init); [`Error::Start`] if one
     /// cannot be started (then those that were are ended); [`Error::Encode`] for the initializer's arguments.
     pub fn build(self) -> Result<Pool, Error> {
-        let processes = self.processes.unwrap_or_else(cores);
+        let cores = cores(); // asked once: the system looks into several files for it
+        let processes = self.processes.unwrap_or(cores);
         if processes == 0 {
             return Err(Error::NoWorkers);
         }
@@ -220,8 +221,10 @@ impl Builder {
         let family = Family::get().map_err(no_memory)?;
         let (memory, handle) = SharedMemory::new(processes).map_err(no_memory)?;
         let max_tasks = self.max_tasks.map_or(u64::MAX, |tasks| tasks as u64);
+        // So many workers may be at work before idle ones are held back: see `queue`.
+        let crowd = cores.max(2);
         let shared = Arc::new(Shared::new(
-            Queue::new(processes, crowd(), memory, max_tasks),
+            Queue::new(processes, crowd, memory, max_tasks),
             handle,
             processes,
             initializer,
@@ -233,7 +236,7 @@ impl Builder {
             applied: AtomicUsize::new(0),
             _family: family,
         };
-        let started = start_threads(&mut core);
+        let started = start_threads(&mut core, processes > crowd);
         if started.is_err() {
             core.end();
         }
@@ -241,23 +244,18 @@ impl Builder {
     }
 }
 
-/// Starts a thread for each worker, and waits until each has started its worker.
-fn start_threads(core: &mut Core) -> Result<(), Error> {
+/// Starts a thread for each worker, and one that watches if workers may be held back; waits until each has started its worker.
+fn start_threads(core: &mut Core, watched: bool) -> Result<(), Error> {
     let (first, outcomes) = mpsc::channel();
     for worker in 0..core.processes {
         let first = first.clone();
         core.start_thread(&worker.to_string(), move |shared| serve(shared, worker, first, start))?;
     }
-    if core.processes > crowd() {
+    if watched {
         core.start_thread("watch", watch)?;
     }
     drop(first);
     outcomes.into_iter().take(core.processes).collect()
-}
-
-/// So many workers may be at work before idle ones are held back: see `queue`.
-fn crowd() -> usize {
-    cores().max(2)
 }
 
 /// How many cores this process may use.

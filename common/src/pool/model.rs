@@ -476,17 +476,28 @@ fn assert_all_done_or_lost(items: usize, results: Result<Vec<usize>, Error>) {
     }
 }
 
+/// Two tasks for one worker.
+fn ask_for_two(steps: impl Fn(usize) -> usize + Clone + Send + 'static) {
+    let (pool, threads) = pool(1, u64::MAX, steps);
+    let results = [0, 1].map(|item| pool.apply_async(work, (item,)));
+    for (item, result) in results.iter().enumerate() {
+        assert_done_or_lost(item, result.get());
+    }
+    pool.close().join().unwrap();
+    threads.join();
+}
+
+/// One chunk for two workers.
+fn share_a_chunk(steps: impl Fn(usize) -> usize + Clone + Send + 'static) {
+    let (pool, threads) = guests(2, u64::MAX, steps);
+    assert_all_done_or_lost(3, pool.map_with_chunksize(work, 0..3, 3));
+    pool.close().join().unwrap();
+    threads.join();
+}
+
 #[test]
 fn what_is_asked_for_comes() {
-    check(3, || {
-        let (pool, threads) = pool(1, u64::MAX, for_ever);
-        let results = [0, 1].map(|item| pool.apply_async(work, (item,)));
-        for (item, result) in results.iter().enumerate() {
-            assert_done_or_lost(item, result.get());
-        }
-        pool.close().join().unwrap();
-        threads.join();
-    });
+    check(3, || ask_for_two(for_ever));
 }
 
 #[test]
@@ -510,12 +521,7 @@ fn two_threads_ask() {
 
 #[test]
 fn two_workers_share_a_chunk() {
-    check(3, || {
-        let (pool, threads) = guests(2, u64::MAX, for_ever);
-        assert_all_done_or_lost(3, pool.map_with_chunksize(work, 0..3, 3));
-        pool.close().join().unwrap();
-        threads.join();
-    });
+    check(3, || share_a_chunk(for_ever));
 }
 
 #[test]
@@ -544,15 +550,7 @@ fn a_stream_ends() {
 
 #[test]
 fn a_death_costs_the_task_that_was_being_done() {
-    check_deaths(2, |steps| {
-        let (pool, threads) = pool(1, u64::MAX, once(steps));
-        let results = [0, 1].map(|item| pool.apply_async(work, (item,)));
-        for (item, result) in results.iter().enumerate() {
-            assert_done_or_lost(item, result.get());
-        }
-        pool.close().join().unwrap();
-        threads.join();
-    });
+    check_deaths(2, |steps| ask_for_two(once(steps)));
 }
 
 #[test]
@@ -568,13 +566,7 @@ fn a_death_costs_one_item_of_a_chunk() {
 
 #[test]
 fn a_death_among_two_costs_one_item() {
-    check_deaths(2, |steps| {
-        let (pool, threads) = guests(2, u64::MAX, once(steps));
-        let results = pool.map_with_chunksize(work, 0..3, 3);
-        assert_all_done_or_lost(3, results);
-        pool.close().join().unwrap();
-        threads.join();
-    });
+    check_deaths(2, |steps| share_a_chunk(once(steps)));
 }
 
 #[test]

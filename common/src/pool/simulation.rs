@@ -27,6 +27,11 @@ impl Chance {
     }
 }
 
+/// To a worker that is not there.
+pub(super) fn pipe() -> Pipe {
+    Arc::new(Mutex::new(os_pipe::pipe().unwrap().1))
+}
+
 struct NoSink;
 
 impl Sink for NoSink {
@@ -93,7 +98,7 @@ impl World {
         };
         for worker in 0..workers {
             world.puppets.push(Puppet::default());
-            world.pipes.push(Arc::new(Mutex::new(os_pipe::pipe().unwrap().1)));
+            world.pipes.push(pipe());
             world.arrive(worker);
         }
         world
@@ -103,7 +108,7 @@ impl World {
     fn arrive(&mut self, worker: usize) {
         self.puppets[worker] = Puppet::default();
         self.places[worker].clear();
-        let pipe: Pipe = Arc::new(Mutex::new(os_pipe::pipe().unwrap().1));
+        let pipe = pipe();
         let mut letters = Vec::new();
         self.pipes[worker] = pipe.clone();
         self.queue.ready(worker, pipe, &mut letters);
@@ -328,7 +333,7 @@ fn queue(workers: usize, crowd: usize) -> Queue {
 /// Returns how many letters it gets at once.
 fn get_ready(queue: &mut Queue, worker: usize) -> usize {
     let mut letters = Vec::new();
-    queue.ready(worker, Arc::new(Mutex::new(os_pipe::pipe().unwrap().1)), &mut letters);
+    queue.ready(worker, pipe(), &mut letters);
     queue.feed(worker, &mut letters);
     letters.len()
 }
