@@ -235,6 +235,9 @@ struct Start {
 /// So many bytes fit into every system's pipe, so that writing them does not wait for a reader.
 const SURELY_IN_A_PIPE: usize = 4000;
 
+/// Usual orders are shorter: a larger buffer would only be more memory to touch, and its first touch takes time.
+const ORDERS: usize = 512;
+
 /// A child's answer; a value's bytes follow.
 #[derive(Serialize, Deserialize)]
 struct Verdict(Result<(), Box<Fault>>);
@@ -251,7 +254,7 @@ pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
         ..
     } = Ends::new(handles)?;
     sys::ANSWERS.set(&to_parent);
-    let Ok(orders) = child::read_block(&mut BufReader::new(from_parent)) else {
+    let Ok(orders) = child::read_block(&mut BufReader::with_capacity(ORDERS, from_parent)) else {
         return Some(0); // nobody is there any more who wants anything
     };
     let (start, args): (Start, _) = postcard::take_from_bytes(&orders).ok()?;

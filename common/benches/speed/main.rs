@@ -123,6 +123,13 @@ fn measures() -> Vec<Measure> {
     let mut all = vec![
         new("Process start and join", Time, "start", 1, [100, 50, 10, 0, 50]).goal(TimesSlower(RAW, 1.05)),
         new(
+            "Process start and join, raw with pipes",
+            Time,
+            "start_with_pipes",
+            1,
+            [100, 0, 0, 0, 0],
+        ),
+        new(
             "Process start and join, 1 GiB touched",
             Time,
             "start_large",

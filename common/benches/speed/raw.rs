@@ -201,6 +201,23 @@ fn start_and_wait(count: usize) {
     }
 }
 
+/// With an argument and a result, through pipes: what a start needs that brings something back.
+fn start_with_pipes(count: u64) {
+    for i in 0..count {
+        let mut command = this_program("next");
+        let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut process = process.expect("it starts");
+        let mut input = process.stdin.take().expect("piped");
+        input.write_all(&i.to_le_bytes()).expect("it reads");
+        drop(input);
+        let mut result = [0; 8];
+        let mut output = process.stdout.take().expect("piped");
+        output.read_exact(&mut result).expect("it answers");
+        assert_eq!(u64::from_le_bytes(result), i + 1);
+        process.wait().expect("it ends");
+    }
+}
+
 pub struct Raw;
 
 impl Contestant for Raw {
@@ -209,6 +226,7 @@ impl Contestant for Raw {
         let each = |seconds: f64| Some(seconds / count as f64);
         match what {
             "start" => each(seconds(|| start_and_wait(count))),
+            "start_with_pipes" => each(seconds(|| start_with_pipes(tasks))),
             "start_large" => {
                 let memory = touched_gibibyte();
                 let time = seconds(|| start_and_wait(count));
