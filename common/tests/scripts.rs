@@ -1,6 +1,7 @@
 //! The scripts, run in a small workspace of four lessons: one is good, one fails, one hangs, one does not compile.
 #![cfg(unix)]
 
+use nix::sys::signal::{SigHandler, Signal, signal};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -168,6 +169,9 @@ fn ctrl_c_ends_the_script_and_the_lesson() {
     let _nothing_left = NothingLeft::new();
     let workspace = workspace(&[("01-hangs", HANGS), ("02-good", GOOD)]);
     let mut command = run_all(&workspace, &[]);
+    // A shell starts what runs in the background with SIGINT ignored, and so may this test have been started.
+    // SAFETY: all that happens between fork and exec is one system call.
+    unsafe { command.pre_exec(|| Ok(signal(Signal::SIGINT, SigHandler::SigDfl).map(drop)?)) };
     // A group of its own, to which the signal goes as it does from a terminal.
     let mut script = command
         .process_group(0)
