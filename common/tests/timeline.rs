@@ -11,6 +11,7 @@ fn program(parts: &str, timeline: Option<&str>) -> Command {
     command
         .args(parts.split(' '))
         .env_remove("TIMELINE")
+        .env_remove("COLUMNS")
         .env_remove("NO_COLOR");
     if let Some(timeline) = timeline {
         command.env("TIMELINE", timeline);
@@ -20,6 +21,11 @@ fn program(parts: &str, timeline: Option<&str>) -> Command {
 
 fn run(parts: &str, timeline: &str) -> Run {
     run_with(&mut program(parts, Some(timeline)), LIMIT)
+}
+
+/// Lanes in which a task of 50 ms has room for its number, even if the whole run took many seconds.
+fn wide(parts: &str) -> Run {
+    run_with(program(parts, Some("1")).env("COLUMNS", "2000"), LIMIT)
 }
 
 /// The picture, from the file where it was drawn.
@@ -51,7 +57,7 @@ fn count(text: &str, what: &str) -> usize {
 #[test]
 fn the_fifth_task_begins_when_the_first_worker_is_free() {
     let _nothing_left = NothingLeft::new();
-    let run = run("five", "1");
+    let run = wide("five");
     assert_eq!(run.success().stdout, "five: done\n");
     assert!(
         lane(&run, "MainProcess").contains(&run.pid.to_string()),
@@ -95,7 +101,7 @@ fn a_picture_has_the_same_lanes_and_tasks() {
 #[test]
 fn b50_a_killed_worker_is_there_up_to_its_death() {
     let _nothing_left = NothingLeft::new();
-    let run = run("killed", "1");
+    let run = wide("killed");
     assert_eq!(run.success().stdout, "killed: done\n");
     let workers = lanes(&run, "PoolWorker-");
     for task in [0, 1, 3, 5] {
@@ -130,7 +136,7 @@ fn b50_a_killed_worker_is_there_up_to_its_death() {
 #[test]
 fn grandchildren_are_there_and_draw_nothing_themselves() {
     let _nothing_left = NothingLeft::new();
-    let run = run("family", "1");
+    let run = wide("family");
     assert_eq!(run.success().stdout, "family: done\n");
     assert!(lane(&run, "Child").starts_with("  Child"), "{}", run.stderr);
     let grandchild = lane(&run, "Grandchild");
@@ -149,7 +155,7 @@ fn grandchildren_are_there_and_draw_nothing_themselves() {
 
 #[test]
 fn a_thread_that_asks_has_a_lane() {
-    let run = run("threads", "1");
+    let run = wide("threads");
     let (first, second) = (lane(run.success(), "first"), lane(&run, "second"));
     assert!(count(first, "[") == 1 && count(second, "[") == 1, "{}", run.stderr);
     // Whoever came second waited, for as long as the other one had the lock.
@@ -162,7 +168,7 @@ fn a_thread_that_asks_has_a_lane() {
 #[test]
 fn children_made_by_fork_are_there() {
     let _nothing_left = NothingLeft::new();
-    let run = run("fork", "1");
+    let run = wide("fork");
     assert_eq!(run.success().stdout, "fork: done\n");
     let forks = lanes(&run, "fork");
     assert_eq!(forks.len(), 2, "{}", run.stderr);
@@ -226,6 +232,7 @@ fn in_a_terminal(before: &str) -> Option<String> {
     script
         .args(["-qec", &line, "/dev/null"])
         .env_remove("TIMELINE")
+        .env_remove("COLUMNS")
         .env_remove("NO_COLOR");
     Some(run_with(&mut script, LIMIT).success().stdout.clone())
 }
@@ -243,6 +250,18 @@ fn a_terminal_gets_colours_and_lanes_as_wide_as_it_is() {
     assert!(widest > Some(80) && widest <= Some(120), "{plain}");
     let narrow = in_a_terminal("stty cols 50; NO_COLOR=").expect("as before");
     assert!(narrow.contains('\x1b'), "an empty NO_COLOR says nothing: {narrow}");
+}
+
+#[test]
+fn lanes_are_as_wide_as_columns_says() {
+    let widest = |columns: &str| {
+        let run = run_with(program("threads", Some("1")).env("COLUMNS", columns), LIMIT);
+        run.success().stderr.lines().map(str::len).max().unwrap()
+    };
+    assert_eq!(widest("200"), 200);
+    for nonsense in ["", "0", "-1", "many", "1000000"] {
+        assert_eq!(widest(nonsense), 80, "{nonsense:?}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! | `TIMELINE` | |
 //! |---|---|
 //! | not set, empty, `0` | nothing is recorded |
-//! | `1` | lanes of text on the standard error, as wide as the terminal |
+//! | `1` | lanes of text on the standard error, as wide as the terminal, or as the variable `COLUMNS` says; else 80 columns |
 //! | `run.svg`, any name with this end | a picture in this file, for a browser or a README |
 //!
 //! Each process has a lane; so has each pool's queue. [`Process`](crate::Process) and [`Pool`](crate::Pool) record by
@@ -179,8 +179,9 @@ fn show(output: &Output, run: &lanes::Run) {
             let plain = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
             let colour =
                 terminal && !plain("NO_COLOR") && std::env::var_os("TERM").as_deref() != Some(OsStr::new("dumb"));
-            let width = sys::terminal_width().filter(|_| terminal).unwrap_or(80);
-            let _ = stderr.lock().write_all(draw::draw(run, width, colour).as_bytes()); // nobody is left to be told
+            let width = wanted_width().or(sys::terminal_width().filter(|_| terminal));
+            let text = draw::draw(run, width.unwrap_or(80), colour);
+            let _ = stderr.lock().write_all(text.as_bytes()); // nobody is left to be told
         }
         Output::Picture(path) => {
             if let Err(error) = std::fs::write(path, svg::draw(run)) {
@@ -192,6 +193,12 @@ fn show(output: &Output, run: &lanes::Run) {
             }
         }
     }
+}
+
+/// `COLUMNS` comes before the terminal, as in Python's `shutil.get_terminal_size`. A number of 16 bits, as a terminal's.
+fn wanted_width() -> Option<usize> {
+    let columns: u16 = std::env::var("COLUMNS").ok()?.parse().ok()?;
+    (columns > 0).then_some(columns.into())
 }
 
 /// Writes a record of this process.
