@@ -20,7 +20,7 @@ fn successor(n: u64) -> u64 {
 }
 
 /// Sends each byte back, until there are no more.
-fn echo() {
+fn echo(_: ()) {
     let (mut stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
     let mut byte = [0];
     while stdin.read_exact(&mut byte).is_ok() {
@@ -65,7 +65,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok(())
     })?;
     price("a process, started and joined", 1, || {
-        Process::new(nothing, ()).start()?.join()
+        Process::new(|()| nothing(), ()).start()?.join()
     })?;
 
     let (child_reads, mut to_child) = os_pipe::pipe()?;
@@ -82,11 +82,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     echo.join()?;
 
     let pool = Pool::new(2)?;
-    price("a task of a pool, waited for", 1, || {
-        pool.apply(successor, (1,)).map(drop)
-    })?;
+    price("a task of a pool, waited for", 1, || pool.apply(successor, 1).map(drop))?;
     price("a task of a pool, one of 1,000 on the way", 1_000, || {
-        let results: Vec<_> = (0..1_000).map(|n| pool.apply_async(successor, (n,))).collect();
+        let results: Vec<_> = (0..1_000).map(|n| pool.apply_async(successor, n)).collect();
         results.iter().try_for_each(|result| result.get().map(drop))
     })?;
     price("an item of a map of 100,000", 100_000, || {

@@ -14,10 +14,7 @@ fn sleep(millis: u64) {
 fn five() -> Result<(), common::Error> {
     let pool = Pool::new(4)?;
     let millis = [120, 90, 60, 150, 100];
-    let tasks: Vec<_> = millis
-        .iter()
-        .map(|&millis| pool.apply_async(sleep, (millis,)))
-        .collect();
+    let tasks: Vec<_> = millis.iter().map(|&millis| pool.apply_async(sleep, millis)).collect();
     let pool = pool.close();
     pool.join()?;
     tasks.iter().try_for_each(|task| task.get())
@@ -41,14 +38,14 @@ fn kill_myself() {
 /// Two of its tasks end their workers.
 fn killed() -> Result<(), common::Error> {
     let pool = Pool::new(2)?;
-    let tasks: Vec<_> = (0..6).map(|task| pool.apply_async(frail, (task,))).collect();
+    let tasks: Vec<_> = (0..6).map(|task| pool.apply_async(frail, task)).collect();
     let lost = tasks.iter().filter(|task| task.get().is_err()).count();
     assert_eq!(lost, 2);
     pool.close().join()
 }
 
-fn parent() -> Result<(), String> {
-    let child = Process::new(sleep, (80,)).name("Grandchild").start();
+fn parent(_: ()) -> Result<(), String> {
+    let child = Process::new(sleep, 80).name("Grandchild").start();
     child.and_then(|child| child.join()).map_err(|error| error.to_string())
 }
 
@@ -83,7 +80,7 @@ fn threads() -> Result<(), common::Error> {
 /// 64 workers, 10,000 tasks.
 fn many() -> Result<(), common::Error> {
     let pool = Pool::new(64)?;
-    let tasks: Vec<_> = (0..10_000).map(|_| pool.apply_async(sleep, (2,))).collect();
+    let tasks: Vec<_> = (0..10_000).map(|_| pool.apply_async(sleep, 2)).collect();
     tasks.iter().try_for_each(|task| task.get())?;
     pool.close().join()
 }
@@ -103,7 +100,7 @@ fn exit() -> Result<(), common::Error> {
 /// Names that would be something else in a picture or a terminal.
 fn names() -> Result<(), common::Error> {
     let _lane = timeline::span("<b>&\"\u{1b}[31m");
-    Process::new(sleep, (20,)).name("进程 <script>").start()?.join()
+    Process::new(sleep, 20).name("进程 <script>").start()?.join()
 }
 
 /// Children made by `fork`: one says what it does, one does not.

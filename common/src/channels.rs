@@ -10,8 +10,8 @@
 //! a parent that waits for a dead child would hang.
 
 use crate::error::Error;
-use crate::sys::Entry;
-use crate::target::{self, Fault, encode_into};
+use crate::function::{self, Fault, encode_into};
+use crate::sys::CodeRef;
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender};
 use os_pipe::PipeWriter;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -126,7 +126,7 @@ struct Parcel {
 pub(crate) type Outcome = (Result<(), Box<Fault>>, Vec<u8>);
 
 thread_local! {
-    static ENTRY: Cell<Option<Entry>> = const { Cell::new(None) };
+    static ENTRY: Cell<Option<CodeRef>> = const { Cell::new(None) };
     static OUTCOME: Cell<Option<Outcome>> = const { Cell::new(None) };
 }
 
@@ -148,7 +148,8 @@ impl<'de> Deserialize<'de> for Arrival {
         drop(dead);
         if let Some(entry) = ENTRY.take() {
             let mut result = Vec::new();
-            let verdict = target::run(entry, &parcel.arguments, &mut result);
+            // SAFETY: `run_with_channels` vouches for it.
+            let verdict = unsafe { function::run(entry, &parcel.arguments, &mut result) };
             OUTCOME.set(Some((verdict, result)));
         }
         Ok(Arrival)
@@ -177,7 +178,11 @@ fn open_server() -> Result<(IpcOneShotServer<Arrival>, String), String> {
 }
 
 /// In the child: tells its address, waits for the arguments there, and runs the target with them.
-pub(crate) fn run_with_channels(to_parent: &mut PipeWriter, entry: Entry) -> Result<Outcome, String> {
+///
+/// # Safety
+///
+/// As [`CodeRef::call`].
+pub(crate) unsafe fn run_with_channels(to_parent: &mut PipeWriter, entry: CodeRef) -> Result<Outcome, String> {
     let server = open_server();
     // No address: nothing is to be sent.
     let address = server.as_ref().map_or("", |(_, address)| address.as_str());

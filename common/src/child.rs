@@ -30,7 +30,7 @@ static INITIALISED: AtomicBool = AtomicBool::new(false);
 ///
 /// fn main() -> Result<(), common::Error> {
 ///     common::init();
-///     let p = Process::new(run_proc, ("test".to_string(),)).start()?;
+///     let p = Process::new(run_proc, "test".to_string()).start()?;
 ///     p.join()
 /// }
 /// ```
@@ -232,7 +232,7 @@ impl Greeting {
             return None;
         }
         sys::show_name(&self.name);
-        crate::target::remember_panic_locations();
+        crate::function::remember_panic_locations();
         IDENTITY
             .set(Identity {
                 name: self.name,

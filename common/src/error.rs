@@ -1,7 +1,7 @@
 //! What can go wrong, as sentences.
 
+use crate::function::Fault;
 use crate::sys::Exit;
-use crate::target::Fault;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use std::time::Duration;
 pub enum Error {
     /// A process was to be started in a program that did not call [`init`](crate::init).
     NotInitialised,
+    /// The function does not lie in the file that contains `common`: it comes from another dynamic library, or was made at
+    /// run time. Another process could not find it.
+    ForeignFunction,
     /// A pool of no processes was asked for.
     NoWorkers,
     /// The system refused: too many processes or open files, no memory, the program's file is gone.
@@ -197,6 +200,10 @@ impl fmt::Display for Error {
             Error::NotInitialised => f.write_str(
                 "cannot start a process before common::init() was called: write `common::init();` as the first line of \
                  main (in a test file: `common::init_in_tests!();` outside of all functions)",
+            ),
+            Error::ForeignFunction => f.write_str(
+                "the target cannot be called in another process: its code is not part of the file that contains `common` \
+                 (does it come from another dynamic library, or was it made at run time?)",
             ),
             Error::NoWorkers => f.write_str("a pool needs at least one process, but 0 were asked for"),
             Error::Start { name, source } => write!(f, "{name} could not be started: {source}"),

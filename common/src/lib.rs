@@ -10,7 +10,7 @@
 //!
 //! fn main() -> Result<(), common::Error> {
 //!     common::init(); // the twin of `if __name__ == '__main__':`
-//!     let p = Process::new(greet, ("Bob".to_string(),)).start()?;
+//!     let p = Process::new(greet, "Bob".to_string()).start()?;
 //!     println!("{}", p.join()?);
 //!
 //!     let pool = Pool::per_core()?;
@@ -31,7 +31,7 @@
 //!
 //! ```
 //! # use common::Process;
-//! fn divide(a: i32, b: i32) -> i32 {
+//! fn divide((a, b): (i32, i32)) -> i32 {
 //!     a / b
 //! }
 //!
@@ -138,7 +138,7 @@
 //!
 //! Read the files in this order; each begins with what it is about.
 //!
-//! * `target`: what can run elsewhere, and how a function is named there
+//! * `function`: what can run elsewhere, and how a function is named there
 //! * `child`: how a program is started again, and what it does first
 //! * `process`: [`Process`] and [`Child`]
 //! * `channels`: ends of `ipc-channel` among the arguments
@@ -150,16 +150,16 @@
 pub use child::init_before_main;
 pub use child::{ProcessInfo, current_process, init, parent_process};
 pub use error::Error;
-pub use pool::{AsyncResult, Builder, ClosedPool, Imap, MapResult, Pool};
+pub use function::Message;
+pub use pool::{AsyncResult, ClosedPool, Imap, MapResult, Pool, PoolBuilder};
 pub use process::{Child, Process};
-pub use target::Target;
 
 mod channels;
 mod child;
 mod error;
+mod function;
 mod pool;
 mod process;
 mod sync;
 mod sys;
-mod target;
 pub mod timeline;

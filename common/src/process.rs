@@ -3,11 +3,11 @@
 use crate::channels::{self, Arguments};
 use crate::child::{self, Ends, Family, Greeting, LENGTH};
 use crate::error::Error;
-use crate::sys::{self, Entry, Exit, OwnedHandle, Proc};
-use crate::target::{self, Fault, Target, entry_of};
+use crate::function::{self, Fault, Message, code_ref};
+use crate::sys::{self, CodeRef, Exit, OwnedHandle, Proc};
 use crate::timeline;
 use os_pipe::PipeReader;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use std::io::{BufReader, Read};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// ```
 /// use common::Process;
 ///
-/// fn add(a: i32, b: i32) -> i32 {
+/// fn add((a, b): (i32, i32)) -> i32 {
 ///     a + b
 /// }
 ///
@@ -35,14 +35,14 @@ use std::time::{Duration, Instant};
 /// What Python reports when the program runs, the compiler reports here. A process that was not started cannot be joined:
 ///
 /// ```compile_fail,E0599
-/// # fn work() {}
+/// # fn work(_: ()) {}
 /// common::Process::new(work, ()).join();
 /// ```
 ///
 /// One that was started cannot be started again:
 ///
 /// ```compile_fail,E0599
-/// # fn work() {}
+/// # fn work(_: ()) {}
 /// let p = common::Process::new(work, ()).start().unwrap();
 /// p.start();
 /// ```
@@ -51,21 +51,21 @@ use std::time::{Duration, Instant};
 ///
 /// ```compile_fail,E0308
 /// # fn run_proc(name: String) {}
-/// common::Process::new(run_proc, (5,));
+/// common::Process::new(run_proc, 5);
 /// ```
 ///
 /// A closure that captures variables cannot travel to another process. Make them arguments:
 ///
-/// ```compile_fail,E0277
+/// ```compile_fail,E0308
 /// let names = vec!["Bob".to_string()];
-/// common::Process::new(move || println!("{names:?}"), ());
+/// common::Process::new(move |()| println!("{names:?}"), ());
 /// ```
 ///
 /// Even if they could be copied:
 ///
-/// ```compile_fail,E0080
+/// ```compile_fail,E0308
 /// let n = 5;
-/// common::Process::new(move || println!("{n}"), ());
+/// common::Process::new(move |()| println!("{n}"), ());
 /// ```
 ///
 /// Source: [`multiprocessing.Process`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Process).
@@ -74,31 +74,42 @@ pub struct Process<R> {
     name: String,
     daemon: bool,
     stdio: [Option<OwnedHandle>; 3],
-    entry: Entry,
-    /// The target's name.
-    target: &'static str,
+    function: Result<CodeRef, Error>,
     encode: Encode,
     result: PhantomData<fn() -> R>,
 }
 
-impl<R: Serialize + DeserializeOwned> Process<R> {
-    /// A process that will call `target` with the arguments `args`.
+impl<R: Message> Process<R> {
+    /// A process that will call `target` with the argument `arg`.
     ///
-    /// `target` is a function, or a closure that captures nothing; `args` is a tuple of what it takes, `(5,)` with a comma if
-    /// it is one. Arguments and result travel as bytes, by serde. Senders, receivers and shared memory of `ipc-channel` may
-    /// be among the arguments.
-    pub fn new<F, Args>(target: F, args: Args) -> Process<R>
-    where
-        F: Target<Args, Output = R>,
-        Args: Serialize + DeserializeOwned + Send + 'static,
-    {
+    /// `target` is a function, or a closure that captures nothing. Several arguments are a tuple, none is `()`: a closure
+    /// adapts a function that wants them one by one.
+    ///
+    /// ```
+    /// # use common::Process;
+    /// # fn main() -> Result<(), common::Error> {
+    /// # common::init();
+    /// fn add(a: i32, b: i32) -> i32 {
+    ///     a + b
+    /// }
+    /// let p = Process::new(|(a, b)| add(a, b), (2, 3)).start()?;
+    /// assert_eq!(p.join()?, 5);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// Argument and result travel as bytes: see [`Message`]. Senders, receivers and shared memory of `ipc-channel` may be
+    /// part of the argument.
+    ///
+    /// The function is called in a new process, where only what stands before [`init`](crate::init) has run: do not pass a
+    /// function that relies on something having been set up.
+    pub fn new<A: Message + Send>(target: fn(A) -> R, arg: A) -> Process<R> {
         Process {
             name: child::next_name("Process"),
             daemon: false,
             stdio: [None, None, None],
-            entry: entry_of::<F, Args>(target),
-            target: std::any::type_name::<F>(),
-            encode: Box::new(move |name| channels::encode(&args, || format!("the arguments of {name}"))),
+            function: code_ref(target),
+            encode: Box::new(move |name| channels::encode(&arg, || format!("the arguments of {name}"))),
             result: PhantomData,
         }
     }
@@ -126,7 +137,7 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
     ///
     /// ```
     /// # use std::io::Read;
-    /// # fn hello() { println!("hello") }
+    /// # fn hello(_: ()) { println!("hello") }
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # common::init();
     /// let (mut reader, writer) = os_pipe::pipe()?;
@@ -163,15 +174,14 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
             name,
             daemon,
             stdio,
-            entry,
-            target,
+            function,
             encode,
             ..
         } = self;
         let arguments = encode(&name)?;
         let start = Start {
             greeting: Greeting::to(&name),
-            entry,
+            function: function?,
             daemon,
             channels: arguments.have_channels(),
         };
@@ -184,7 +194,6 @@ impl<R: Serialize + DeserializeOwned> Process<R> {
         };
 
         let mut started = child::start("process", &name, None, &stdio)?;
-        timeline::target(started.process.pid(), target);
         drop(stdio); // from here on, the child alone holds them
         // Orders that the pipe takes at once can be looked at again: see `Answer::reached_init`. For larger ones, the
         // child must be the only reader: then a write does not wait for one that has ended.
@@ -227,7 +236,7 @@ type Encode = Box<dyn FnOnce(&str) -> Result<Arguments, Error> + Send>;
 #[derive(Serialize, Deserialize)]
 struct Start {
     greeting: Greeting,
-    entry: Entry,
+    function: CodeRef,
     daemon: bool,
     channels: bool,
 }
@@ -264,13 +273,15 @@ pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
     start.greeting.accept(lifeline)?;
     let span = timeline::span(""); // the parent told the target's name
     let (verdict, result) = if start.channels {
-        channels::run_with_channels(&mut to_parent, start.entry).unwrap_or_else(|error| {
+        // SAFETY: as below.
+        unsafe { channels::run_with_channels(&mut to_parent, start.function) }.unwrap_or_else(|error| {
             let fault = Fault::Arguments(format!("their channels did not arrive: {error}"));
             (Err(Box::new(fault)), Vec::new())
         })
     } else {
         let mut result = Vec::new();
-        (target::run(start.entry, args, &mut result), result)
+        // SAFETY: it came through the pipe that this process's parent passed to it, which runs the same program.
+        (unsafe { function::run(start.function, args, &mut result) }, result)
     };
     drop(span);
     let panicked = matches!(&verdict, Err(fault) if matches!(**fault, Fault::Panic(..)));
@@ -438,7 +449,7 @@ impl<R> Child<R> {
     }
 }
 
-impl<R: DeserializeOwned> Child<R> {
+impl<R: Message> Child<R> {
     /// Waits for its end, and tells the whole truth about it.
     ///
     /// Returns what the target returned. It may be called again, and says the same again.
@@ -463,7 +474,7 @@ impl<R: DeserializeOwned> Child<R> {
     /// # fn sleep(seconds: u64) { std::thread::sleep(Duration::from_secs(seconds)) }
     /// # fn main() -> Result<(), common::Error> {
     /// # common::init();
-    /// let p = common::Process::new(sleep, (60,)).start()?;
+    /// let p = common::Process::new(sleep, 60).start()?;
     /// assert!(p.join_timeout(Duration::ZERO).unwrap_err().is_timeout());
     /// p.kill()?;
     /// assert!(p.join().is_err());

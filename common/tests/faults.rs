@@ -43,7 +43,7 @@ fn note_and_wait(place: String) -> u32 {
 fn workers(pool: &Pool) -> BTreeSet<u32> {
     let events = Events::new();
     let tasks: Vec<_> = (0..pool.processes())
-        .map(|_| pool.apply_async(note_and_wait, (events.place(),)))
+        .map(|_| pool.apply_async(note_and_wait, events.place()))
         .collect();
     eventually("every worker has a task", || events.notes().len() == pool.processes());
     events.happen("go");
@@ -62,16 +62,12 @@ fn end(how: &str) -> ! {
     unreachable!("this process has ended")
 }
 
-fn note_then_end_if_13(place: String, i: u32, how: String) -> u32 {
+fn note_then_end_if_13((place, i, how): (String, u32, String)) -> u32 {
     note(&place, i);
     if i == 13 {
         end(&how);
     }
     i
-}
-
-fn note_then_end_if_13_of((place, i, how): (String, u32, String)) -> u32 {
-    note_then_end_if_13(place, i, how)
 }
 
 /// A way to die, and how one knows it by the error.
@@ -127,7 +123,7 @@ fn b40_the_error_of_a_map_names_the_item_and_the_rest_of_its_chunk_is_done() {
             let pool = Pool::new(2).unwrap();
             let items = (0..50).map(|i| (events.place(), i, how.to_string()));
             let error = pool
-                .map_with_chunksize(note_then_end_if_13_of, items, chunksize)
+                .map_with_chunksize(note_then_end_if_13, items, chunksize)
                 .unwrap_err();
             let Error::Item { index: 13, source } = &error else {
                 panic!("{how}: {error}")
@@ -153,7 +149,7 @@ fn b40_every_task_may_kill_its_worker() {
         );
     }
     assert_eq!(results.len(), 200);
-    assert_eq!(pool.apply(square, (3,)).unwrap(), 9);
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
     pool.close().join().unwrap();
 }
 
@@ -179,7 +175,7 @@ mod signals {
                 // Else the tasks come while its death is not known yet.
                 eventually("it is dead", || pids.iter().take(victims).all(|&pid| !lives(pid)));
             }
-            let tasks: Vec<_> = (0..20).map(|i| pool.apply_async(square, (i,))).collect();
+            let tasks: Vec<_> = (0..20).map(|i| pool.apply_async(square, i)).collect();
             for (i, task) in tasks.iter().enumerate() {
                 match task.get() {
                     Ok(value) => assert_eq!(value, (i * i) as u64),
@@ -202,8 +198,8 @@ mod signals {
         let text = "x".repeat(32 << 20);
         let mut done = 0;
         for pause in 0..16 {
-            let pid = pool.apply(process::id, ()).unwrap();
-            let task = pool.apply_async(length_of_text, (text.clone(),));
+            let pid = pool.apply(|()| process::id(), ()).unwrap();
+            let task = pool.apply_async(length_of_text, text.clone());
             // No event tells how far it is: so it is tried at many places.
             thread::sleep(Duration::from_millis(pause));
             signal(pid, SIGKILL);
@@ -296,7 +292,7 @@ mod signals {
         let count = 10_000;
         match round % 3 {
             0 => {
-                let tasks: Vec<_> = (0..count).map(|i| pool.apply_async(work, (i,))).collect();
+                let tasks: Vec<_> = (0..count).map(|i| pool.apply_async(work, i)).collect();
                 (0..count).zip(&tasks).map(|(i, task)| check(i, task.get())).sum()
             }
             1 => {
@@ -332,7 +328,7 @@ mod signals {
         let events = Events::new();
         let pool = Pool::builder()
             .processes(workers)
-            .initializer(announce, (events.place(),))
+            .initializer(announce, events.place())
             .build()
             .unwrap();
         let ((rounds, errors), kills) = storm(&events, 20, || {
@@ -460,14 +456,14 @@ mod signals {
         let _careful = careful(60);
         let events = Events::new();
         let pool = Pool::new(2).unwrap();
-        let own = pool.apply_async(note_and_wait, (events.place(),));
+        let own = pool.apply_async(note_and_wait, events.place());
         eventually("it works", || events.notes().len() == 1);
         let pid = events.notes()[0].parse().unwrap();
         signal(pid, SIGSTOP);
         events.happen("go");
         for _ in 0..10 {
             assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
-            assert_eq!(pool.apply(square, (3,)).unwrap(), 9);
+            assert_eq!(pool.apply(square, 3).unwrap(), 9);
         }
         assert!(!own.ready());
         signal(pid, SIGCONT);
@@ -481,7 +477,7 @@ mod signals {
         let pool = Pool::new(2).unwrap();
         for pid in workers(&pool) {
             signal(pid, SIGSTOP);
-            let tasks: Vec<_> = (0..200).map(|i| pool.apply_async(square, (i,))).collect();
+            let tasks: Vec<_> = (0..200).map(|i| pool.apply_async(square, i)).collect();
             let ready = || tasks.iter().filter(|task| task.ready()).count();
             eventually("the other one has done all but one", || ready() >= 199);
             signal(pid, SIGCONT);
@@ -496,7 +492,7 @@ mod signals {
         let pool = Pool::new(2).unwrap();
         for round in 0..10 {
             let pid = *workers(&pool).iter().nth(round % 2).unwrap();
-            let tasks: Vec<_> = (0..3_000).map(|i| pool.apply_async(square, (i,))).collect();
+            let tasks: Vec<_> = (0..3_000).map(|i| pool.apply_async(square, i)).collect();
             let map = pool.map_async(square, 0..3_000);
             tasks[20 * round].get().unwrap();
             signal(pid, SIGSTOP);
@@ -521,7 +517,7 @@ mod signals {
             let size = 3_700 + 20 * round;
             let map = pool.map_async(length, (0..64).map(|i| vec![i; size]));
             for i in 0..100 {
-                assert_eq!(pool.apply(square, (i,)).unwrap(), i * i);
+                assert_eq!(pool.apply(square, i).unwrap(), i * i);
             }
             signal(pid, SIGCONT);
             assert_eq!(map.get().unwrap(), [size; 64]);
@@ -537,7 +533,7 @@ mod signals {
         for pid in workers(&pool) {
             signal(pid, SIGSTOP);
         }
-        let task = pool.apply_async(square, (3,));
+        let task = pool.apply_async(square, 3);
         pool.terminate();
         assert!(matches!(task.get(), Err(Error::Terminated)));
     }
@@ -563,7 +559,7 @@ mod forks {
         }
     }
 
-    fn fork_then_end(place: String, how: String) {
+    fn fork_then_end((place, how): (String, String)) {
         fork_one_that_stays(&place);
         end(&how);
     }
@@ -628,11 +624,11 @@ fn forks_beside_a_pool() {
         assert_eq!(pool.map(square, 0..20).unwrap().len(), 20);
         #[cfg(unix)]
         children.push(forks::fork_one_that_stays(&place));
-        assert!(matches!(pool.apply(leave, (1,)), Err(Error::Exited { code: 1, .. })));
+        assert!(matches!(pool.apply(leave, 1), Err(Error::Exited { code: 1, .. })));
     }
     pool.close().join().unwrap();
     // One that ends before it looks at its orders, and one that ends behind them.
-    assert!(Process::new(leave, (3,)).start().unwrap().join().is_err());
+    assert!(Process::new(leave, 3).start().unwrap().join().is_err());
     println!("the pool has ended");
     programs::happen(&place, "go");
     for child in children {
@@ -697,17 +693,17 @@ fn leave(code: i32) {
 fn few_descriptors() {
     common::init();
     let pool = Pool::new(4).unwrap();
-    let tasks: Vec<_> = (0..10_000).map(|i| pool.apply_async(square, (i,))).collect();
+    let tasks: Vec<_> = (0..10_000).map(|i| pool.apply_async(square, i)).collect();
     for (i, task) in (0..10_000).zip(&tasks) {
         assert_eq!(task.get().unwrap(), i * i);
     }
     // Deaths take no descriptors either.
     for _ in 0..100 {
-        assert!(matches!(pool.apply(leave, (1,)), Err(Error::Exited { code: 1, .. })));
+        assert!(matches!(pool.apply(leave, 1), Err(Error::Exited { code: 1, .. })));
     }
     // Nor do processes, one after the other.
     for i in 0..100 {
-        assert_eq!(Process::new(square, (i,)).start().unwrap().join().unwrap(), i * i);
+        assert_eq!(Process::new(square, i).start().unwrap().join().unwrap(), i * i);
     }
     pool.close().join().unwrap();
     // Used up: errors, and nothing that stays.
@@ -723,7 +719,7 @@ fn few_descriptors() {
     };
     assert!(matches!(error, Error::Start { .. }) && children.len() > 5, "{error}");
     drop(children);
-    assert_eq!(Process::new(square, (3,)).start().unwrap().join().unwrap(), 9);
+    assert_eq!(Process::new(square, 3).start().unwrap().join().unwrap(), 9);
     println!("done");
 }
 
@@ -736,7 +732,7 @@ fn null() -> Stream {
     fs::File::open(if cfg!(windows) { "NUL" } else { "/dev/null" }).map_or_else(|_| process::exit(9), Into::into)
 }
 
-fn read_all() {
+fn read_all(_: ()) {
     let _ = io::stdin().read_to_end(&mut Vec::new());
 }
 
@@ -777,12 +773,12 @@ fn dies_before_init() {
     programs::happen(&place, "parent");
     let (sender, receiver) = ipc::channel().unwrap();
     let errors = [
-        Process::new(square, (3,)).start().and_then(|p| p.join()).unwrap_err(),
-        Process::new(receive, (receiver,))
+        Process::new(square, 3).start().and_then(|p| p.join()).unwrap_err(),
+        Process::new(receive, receiver)
             .start()
             .and_then(|p| p.join().map(u64::from))
             .unwrap_err(),
-        Pool::new(2).and_then(|pool| pool.apply(square, (3,))).unwrap_err(),
+        Pool::new(2).and_then(|pool| pool.apply(square, 3)).unwrap_err(),
     ];
     drop(sender);
     errors.iter().for_each(|error| println!("{error}"));
@@ -834,11 +830,11 @@ fn b47_a_thousand_starts_while_other_threads_hold_locks_and_allocate() {
         // Both ways at once: 600 processes, and 400 workers.
         let pools = scope.spawn(|| {
             for _ in 0..200 {
-                assert_eq!(Pool::new(2).unwrap().apply(square, (7,)).unwrap(), 49);
+                assert_eq!(Pool::new(2).unwrap().apply(square, 7).unwrap(), 49);
             }
         });
         for i in 0..600 {
-            assert_eq!(Process::new(square, (i,)).start().unwrap().join().unwrap(), i * i);
+            assert_eq!(Process::new(square, i).start().unwrap().join().unwrap(), i * i);
         }
         let pools = pools.join();
         over.store(true, SeqCst);
@@ -902,7 +898,7 @@ mod garbage {
         for kind in 0..4 {
             let pool = Pool::new(2).unwrap();
             let before = workers(&pool);
-            let start = |i| pool.apply_async(write_and_stay, (if i == 50 { kind } else { HARMLESS },));
+            let start = |i| pool.apply_async(write_and_stay, if i == 50 { kind } else { HARMLESS });
             let tasks: Vec<_> = (0..100).map(start).collect();
             for (i, task) in tasks.iter().enumerate() {
                 match task.get() {
@@ -949,7 +945,7 @@ mod garbage {
         for kind in 0..5 {
             let pool = Pool::new(2).unwrap();
             let before = workers(&pool);
-            let start = |i| pool.apply_async(write_everywhere, (if i == 50 { kind } else { HARMLESS },));
+            let start = |i| pool.apply_async(write_everywhere, if i == 50 { kind } else { HARMLESS });
             let tasks: Vec<_> = (0..2_000).map(start).collect();
             let mut failed = 0;
             for (i, task) in tasks.iter().enumerate() {
@@ -977,7 +973,7 @@ mod garbage {
     fn garbage_from_a_process_is_an_error_of_that_process() {
         let _careful = careful(60);
         for kind in 0..5 {
-            let p = Process::new(write_everywhere, (kind,)).start().unwrap();
+            let p = Process::new(write_everywhere, kind).start().unwrap();
             match p.join_timeout(Duration::from_secs(20)) {
                 Err(error) => assert!(!error.is_timeout(), "garbage {kind}: {error}"),
                 Ok(value) => panic!("garbage {kind} gave {value}"),
@@ -1005,7 +1001,7 @@ fn few_processes() {
         drop(writer);
         child.join().unwrap();
     }
-    assert_eq!(Process::new(square, (3,)).start().unwrap().join().unwrap(), 9);
+    assert_eq!(Process::new(square, 3).start().unwrap().join().unwrap(), 9);
     assert_eq!(Pool::new(2).unwrap().map(square, 0..3).unwrap(), [0, 1, 4]);
 }
 
@@ -1045,17 +1041,17 @@ fn little_memory() {
     let huge = |megabytes: usize| vec![1_u8; megabytes << 20].len();
     let pool = Pool::new(2).unwrap();
     // Rust programs abort when an allocation fails: the worker dies of it.
-    let error = pool.apply(huge, (4_000,)).unwrap_err();
+    let error = pool.apply(huge, 4_000).unwrap_err();
     assert!(matches!(error, Error::Signaled { signal: 6, .. }), "{error}");
     assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
-    let error = Process::new(huge, (4_000,)).start().unwrap().join().unwrap_err();
+    let error = Process::new(huge, 4_000).start().unwrap().join().unwrap_err();
     assert!(matches!(error, Error::Signaled { signal: 6, .. }), "{error}");
     // More threads than there is room for.
     match Pool::new(20_000) {
         Err(error) => println!("{error}"),
         Ok(_) => println!("20,000 workers"),
     }
-    assert_eq!(pool.apply(square, (3,)).unwrap(), 9);
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
     pool.close().join().unwrap();
 }
 
@@ -1074,7 +1070,7 @@ fn starved_memory_costs_the_task_that_wants_it() {
     );
 }
 
-fn add_received(a: IpcReceiver<u32>, b: IpcSender<u32>) -> u32 {
+fn add_received((a, b): (IpcReceiver<u32>, IpcSender<u32>)) -> u32 {
     let value = a.recv().unwrap();
     b.send(value + 1).unwrap();
     value
@@ -1082,7 +1078,7 @@ fn add_received(a: IpcReceiver<u32>, b: IpcSender<u32>) -> u32 {
 
 fn sends_channels() {
     common::init();
-    assert_eq!(Process::new(square, (3,)).start().unwrap().join().unwrap(), 9);
+    assert_eq!(Process::new(square, 3).start().unwrap().join().unwrap(), 9);
     assert_eq!(Pool::new(2).unwrap().map(square, 0..3).unwrap(), [0, 1, 4]);
     let ((sender, a), (b, receiver)) = (ipc::channel().unwrap(), ipc::channel().unwrap());
     sender.send(5).unwrap();
@@ -1127,18 +1123,14 @@ fn no_streams() {
     common::init();
     let place = env::var("COURSE_PLACE").unwrap();
     for i in 0..10 {
-        assert_eq!(Process::new(square, (i,)).start().unwrap().join().unwrap(), i * i);
+        assert_eq!(Process::new(square, i).start().unwrap().join().unwrap(), i * i);
     }
     let print = |text: String| {
         let _ = writeln!(io::stdout(), "{text}").and_then(|()| writeln!(io::stderr(), "{text}"));
         text.len()
     };
     assert_eq!(
-        Process::new(print, ("x".repeat(10_000),))
-            .start()
-            .unwrap()
-            .join()
-            .unwrap(),
+        Process::new(print, "x".repeat(10_000)).start().unwrap().join().unwrap(),
         10_000
     );
     let pool = Pool::new(3).unwrap();

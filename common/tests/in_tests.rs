@@ -9,7 +9,7 @@ use std::{env, process, thread};
 
 common::init_in_tests!();
 
-fn add(a: u64, b: u64) -> u64 {
+fn add((a, b): (u64, u64)) -> u64 {
     a + b
 }
 
@@ -39,7 +39,7 @@ fn a_process_returns() {
 
 #[test]
 fn a_process_exits() {
-    let p = Process::new(leave, (7,)).start().unwrap();
+    let p = Process::new(leave, 7).start().unwrap();
     assert!(matches!(p.join(), Err(Error::Exited { code: 7, .. })));
     assert_eq!(p.exitcode(), Some(7));
 }
@@ -48,7 +48,7 @@ fn a_process_exits() {
 fn a_process_talks() {
     let (stdin, mut input) = os_pipe::pipe().unwrap();
     let (output, stdout) = os_pipe::pipe().unwrap();
-    let p = Process::new(echo, (2,)).stdin(stdin).stdout(stdout).start().unwrap();
+    let p = Process::new(echo, 2).stdin(stdin).stdout(stdout).start().unwrap();
     input.write_all(b"one\ntwo\n").unwrap();
     let lines: Vec<String> = BufReader::new(output).lines().map(Result::unwrap).collect();
     // No line of a test harness among them: the child is no test run.
@@ -58,7 +58,7 @@ fn a_process_talks() {
 
 #[test]
 fn a_process_is_killed() {
-    let p = Process::new(|| thread::sleep(Duration::from_secs(60)), ())
+    let p = Process::new(|()| thread::sleep(Duration::from_secs(60)), ())
         .start()
         .unwrap();
     p.kill().unwrap();
@@ -81,7 +81,7 @@ fn a_pool_is_shared_by_threads() {
     thread::scope(|scope| {
         for i in 0..4 {
             let pool = &pool;
-            scope.spawn(move || assert_eq!(pool.apply(square, (i,)).unwrap(), i * i));
+            scope.spawn(move || assert_eq!(pool.apply(square, i).unwrap(), i * i));
         }
     });
 }
@@ -112,7 +112,7 @@ fn a_task_makes_a_pool() {
             .into_iter()
             .sum::<u64>()
     };
-    assert_eq!(Pool::new(1).unwrap().apply(sum, (10,)).unwrap(), 285);
+    assert_eq!(Pool::new(1).unwrap().apply(sum, 10).unwrap(), 285);
 }
 
 /// The tests of this file other than this one, run as a child again and again, with more threads than cores, each run

@@ -41,10 +41,10 @@ fn program() {
     match env::var(PART).as_deref() {
         Ok("place") => {
             let mine = place();
-            let child = Process::new(place, ()).start().unwrap();
+            let child = Process::new(|()| place(), ()).start().unwrap();
             assert_eq!(child.join().unwrap(), mine);
             let pool = Pool::new(2).unwrap();
-            assert_eq!(pool.apply(place, ()).unwrap(), mine);
+            assert_eq!(pool.apply(|()| place(), ()).unwrap(), mine);
             assert_eq!(
                 pool.map(|x: u32| add(x, 1), 0..10).unwrap(),
                 (1..11).collect::<Vec<_>>()
@@ -55,9 +55,11 @@ fn program() {
         Ok("moved") => {
             println!("\nready");
             std::io::stdin().lock().read_line(&mut String::new()).unwrap();
-            let outcome = Process::new(add, (2, 3)).start().and_then(|child| child.join());
+            let outcome = Process::new(|(a, b)| add(a, b), (2, 3))
+                .start()
+                .and_then(|child| child.join());
             println!("\noutcome: {outcome:?}");
-            let outcome = Pool::new(2).and_then(|pool| pool.apply(add, (3, 4)));
+            let outcome = Pool::new(2).and_then(|pool| pool.apply(|(a, b)| add(a, b), (3, 4)));
             println!("\npool: {outcome:?}");
         }
         _ => {}

@@ -29,7 +29,7 @@ fn pid_of(_: u32) -> u32 {
 fn workers(pool: &Pool) -> BTreeSet<u32> {
     let events = Events::new();
     let tasks: Vec<_> = (0..pool.processes())
-        .map(|_| pool.apply_async(note_and_wait, (events.place(),)))
+        .map(|_| pool.apply_async(note_and_wait, events.place()))
         .collect();
     eventually("every worker has a task", || events.notes().len() == pool.processes());
     events.happen("go");
@@ -46,9 +46,9 @@ fn note_and_wait(place: String) -> u32 {
 fn b20_apply_is_a_call() {
     let _careful = careful(30);
     let pool = Pool::new(2).unwrap();
-    assert_eq!(pool.apply(square, (5,)).unwrap(), 25);
-    assert_eq!(pool.apply(|| 7_u8, ()).unwrap(), 7);
-    let all = |a: u8, b: u16, c: u32, d: u64, e: i8, f: String, g: (), h: Option<bool>| (a, b, c, d, e, f, g, h);
+    assert_eq!(pool.apply(square, 5).unwrap(), 25);
+    assert_eq!(pool.apply(|()| 7_u8, ()).unwrap(), 7);
+    let all = |(a, b, c, d, e, f, g, h): (u8, u16, u32, u64, i8, String, (), Option<bool>)| (a, b, c, d, e, f, g, h);
     let args = (1, 2, 3, 4, -5, "six".to_string(), (), Some(true));
     assert_eq!(pool.apply(all, args.clone()).unwrap(), args);
     pool.close().join().unwrap();
@@ -76,13 +76,13 @@ fn b20_map_gives_what_a_loop_gives_for_any_number_of_items_and_any_chunk_size() 
 }
 
 #[test]
-fn b20_the_arguments_of_starmap_are_tuples() {
+fn b20_the_several_arguments_of_map_are_tuples() {
     let _careful = careful(30);
     let pool = Pool::new(2).unwrap();
-    let join = |a: String, b: u32| format!("{a}{b}");
+    let join = |(a, b): (String, u32)| format!("{a}{b}");
     let names: Vec<_> = (0..100).map(|i| ("x".repeat(i % 7), i as u32)).collect();
-    let expected: Vec<_> = names.iter().cloned().map(|(a, b)| join(a, b)).collect();
-    assert_eq!(pool.starmap(join, names).unwrap(), expected);
+    let expected: Vec<_> = names.iter().cloned().map(join).collect();
+    assert_eq!(pool.map(join, names).unwrap(), expected);
     pool.close().join().unwrap();
 }
 
@@ -143,15 +143,11 @@ fn b21_unordered_imap_yields_all_and_takes_a_bounded_part_too() {
     pool.terminate();
 }
 
-fn wait_if_zero(place: String, i: u64) -> u64 {
+fn wait_if_first((place, i): (String, u64)) -> u64 {
     if i == 0 {
         await_event(&place, "go");
     }
     i
-}
-
-fn wait_if_first((place, i): (String, u64)) -> u64 {
-    wait_if_zero(place, i)
 }
 
 #[test]
@@ -176,7 +172,7 @@ fn b21_a_slow_item_holds_up_imap_but_not_imap_unordered_nor_the_memory() {
         scope.spawn(|| {
             // The others are done, and wait for the first one. How many may do so?
             eventually("items were taken", || taken.load(SeqCst) > 100);
-            let task = pool.apply_async(square, (3,));
+            let task = pool.apply_async(square, 3);
             assert_eq!(task.get().unwrap(), 9);
             assert!(taken.load(SeqCst) <= 2_048);
             events.happen("go");
@@ -232,7 +228,7 @@ fn b22_get_blocks_until_the_result_is_there_and_a_timeout_can_be_followed_by_ano
     let _careful = careful(30);
     let pool = Pool::new(2).unwrap();
     let events = Events::new();
-    let task = pool.apply_async(wait_if_zero, (events.place(), 0));
+    let task = pool.apply_async(wait_if_first, (events.place(), 0));
     let map = pool.map_async(wait_if_first, [(events.place(), 0), (events.place(), 1)]);
     assert!(!task.ready() && !map.ready());
     let start = Instant::now();
@@ -263,10 +259,10 @@ fn panic_if_odd(i: u32) -> u32 {
 const ASSERT_LINE: u32 = line!() - 3;
 
 /// A thousand panics print a thousand messages: in a process whose standard error nobody reads.
-fn many_panics() -> Result<(), String> {
+fn many_panics(_: ()) -> Result<(), String> {
     let pool = Pool::new(2).unwrap();
     let before = workers(&pool);
-    let tasks: Vec<_> = (0..2_000).map(|i| pool.apply_async(panic_if_odd, (i,))).collect();
+    let tasks: Vec<_> = (0..2_000).map(|i| pool.apply_async(panic_if_odd, i)).collect();
     for (i, task) in tasks.iter().enumerate() {
         match task.get() {
             Ok(value) if value as usize == i && i % 2 == 0 => {}
@@ -310,7 +306,7 @@ fn halve(i: u32) -> Result<u32, String> {
 fn b24_an_err_of_the_task_is_a_result() {
     let _careful = careful(30);
     let pool = Pool::new(2).unwrap();
-    assert_eq!(pool.apply(halve, (3,)).unwrap(), Err("3 is odd".to_string()));
+    assert_eq!(pool.apply(halve, 3).unwrap(), Err("3 is odd".to_string()));
     let results = pool.map(halve, 0..10).unwrap();
     assert_eq!(results, (0..10).map(halve).collect::<Vec<_>>());
     pool.close().join().unwrap();
@@ -346,10 +342,10 @@ fn b25_what_cannot_be_turned_into_bytes_or_back_is_an_error_of_that_task() {
     let give = |arrives: bool| Untravelled(arrives);
     for _ in 0..20 {
         let errors = [
-            pool.apply(take, (Untravelled(false),)).unwrap_err(),
-            pool.apply(take, (Untravelled(true),)).unwrap_err(),
-            pool.apply(give, (false,)).unwrap_err(),
-            pool.apply(give, (true,)).unwrap_err(),
+            pool.apply(take, Untravelled(false)).unwrap_err(),
+            pool.apply(take, Untravelled(true)).unwrap_err(),
+            pool.apply(give, false).unwrap_err(),
+            pool.apply(give, true).unwrap_err(),
         ];
         assert!(
             matches!(&errors[0], Error::Encode { what, .. } if what.contains("arguments")),
@@ -431,7 +427,7 @@ fn b27_workers_are_replaced_after_maxtasksperchild_tasks() {
     let _careful = careful(60);
     for most in [1, 4] {
         let pool = Pool::builder().processes(3).maxtasksperchild(most).build().unwrap();
-        let tasks: Vec<_> = (0..100).map(|i| pool.apply_async(pid_of, (i,))).collect();
+        let tasks: Vec<_> = (0..100).map(|i| pool.apply_async(pid_of, i)).collect();
         let mut pids: Vec<u32> = tasks.iter().map(|task| task.get().unwrap()).collect();
         // Items of a chunk count one each.
         pids.extend(pool.map_with_chunksize(pid_of, 0..100, 30).unwrap());
@@ -448,7 +444,7 @@ fn b27_workers_are_replaced_after_maxtasksperchild_tasks() {
     }
 }
 
-fn note_number(place: String, i: u32) -> u32 {
+fn note_number((place, i): (String, u32)) -> u32 {
     note(&place, i);
     i
 }
@@ -487,16 +483,16 @@ fn b28_close_and_join_finish_every_accepted_task_whenever_results_are_collected(
 fn b28_join_tells_of_failures_that_nobody_asked_for() {
     let _careful = careful(30);
     let pool = Pool::new(2).unwrap();
-    let asked_for = pool.apply_async(exit_if_seven, (7,));
+    let asked_for = pool.apply_async(exit_if_seven, 7);
     assert!(asked_for.get().is_err());
     for i in [1, 7, 2, 7] {
-        drop(pool.apply_async(exit_if_seven, (i,)));
+        drop(pool.apply_async(exit_if_seven, i));
     }
     let error = pool.close().join().unwrap_err();
     assert!(matches!(&error, Error::Uncollected { count: 2, .. }), "{error}");
 }
 
-fn endless_task(place: String, i: u32) {
+fn endless_task((place, i): (String, u32)) {
     note(&place, i);
     await_event(&place, "never");
 }
@@ -527,7 +523,7 @@ fn b29_a_closed_pool_can_be_terminated_too() {
     let _careful = careful(30);
     let events = Events::new();
     let pool = Pool::new(2).unwrap();
-    let done = pool.apply_async(square, (2,));
+    let done = pool.apply_async(square, 2);
     assert_eq!(done.get().unwrap(), 4);
     let map = pool.map_async(wait_if_first, [(events.place(), 0), (events.place(), 1)]);
     pool.close().terminate();
@@ -563,7 +559,7 @@ fn b30_a_pool_that_is_dropped_ends_its_workers_and_waits_for_them() {
 static PREPARED: OnceLock<String> = OnceLock::new();
 static PREPARATIONS: AtomicU32 = AtomicU32::new(0);
 
-fn prepare(place: String, text: String) {
+fn prepare((place, text): (String, String)) {
     note(&place, process::id());
     PREPARATIONS.fetch_add(1, SeqCst);
     PREPARED.set(text).unwrap();
@@ -592,7 +588,7 @@ fn b31_the_initializer_runs_once_in_each_worker_before_any_task_also_in_a_replac
         .unwrap();
     let mut pids = BTreeSet::new();
     for i in 0..60 {
-        let outcome = pool.apply(prepared, (i % 20 == 19,));
+        let outcome = pool.apply(prepared, i % 20 == 19);
         if i % 20 == 19 {
             assert!(matches!(outcome, Err(Error::Exited { code: 0, .. })));
             continue;
@@ -614,12 +610,12 @@ fn b31_the_initializer_runs_once_in_each_worker_before_any_task_also_in_a_replac
         .build()
         .unwrap();
     for _ in 0..5 {
-        assert_eq!(replaced.apply(prepared, (false,)).unwrap().1, 1);
+        assert_eq!(replaced.apply(prepared, false).unwrap().1, 1);
     }
     replaced.close().join().unwrap();
 }
 
-fn fail(place: String, how: u8) {
+fn fail((place, how): (String, u8)) {
     note(&place, process::id());
     match how {
         0 => std::panic::resume_unwind(Box::new("a reason".to_string())), // as `panic!`, without the message on stderr
@@ -638,14 +634,14 @@ fn b31_an_initializer_that_always_fails_is_an_error_for_everybody_after_a_few_tr
             .initializer(fail, (events.place(), how))
             .build()
             .unwrap();
-        let tasks: Vec<_> = (0..100).map(|i| pool.apply_async(square, (i,))).collect();
+        let tasks: Vec<_> = (0..100).map(|i| pool.apply_async(square, i)).collect();
         for task in &tasks {
             let error = task.get().unwrap_err();
             assert!(matches!(error, Error::Initializer(_)), "{error}");
             let why = error.to_string();
             assert!(how != 0 || why.contains("a reason"), "{why}");
         }
-        let late = pool.apply(square, (1,)).unwrap_err();
+        let late = pool.apply(square, 1).unwrap_err();
         assert!(matches!(late, Error::Initializer(_)), "{late}");
         assert!(matches!(
             pool.imap(square, 0..).next(),
@@ -675,7 +671,7 @@ fn b31_init_that_fails_at_first_delays_tasks_and_loses_none() {
     let events = Events::new();
     let pool = Pool::builder()
         .processes(2)
-        .initializer(fail_at_first, (events.place(),))
+        .initializer(fail_at_first, events.place())
         .build()
         .unwrap();
     assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
@@ -733,7 +729,7 @@ fn sum_of_squares(to: u64) -> u64 {
 #[test]
 fn b33_a_pool_works_inside_a_process_and_inside_a_task() {
     let _careful = careful(30);
-    let p = Process::new(sum_of_squares, (10,)).start().unwrap();
+    let p = Process::new(sum_of_squares, 10).start().unwrap();
     assert_eq!(p.join().unwrap(), 285);
     let pool = Pool::new(2).unwrap();
     assert_eq!(pool.map(sum_of_squares, [10, 11, 10]).unwrap(), [285, 385, 285]);
@@ -770,7 +766,7 @@ fn b34_many_threads_submit_to_one_pool() {
                 let base = thread * 10_000;
                 for round in 0..5 {
                     let from = base + round * 1_000;
-                    let tasks: Vec<_> = (from..from + 200).map(|i| pool.apply_async(square, (i,))).collect();
+                    let tasks: Vec<_> = (from..from + 200).map(|i| pool.apply_async(square, i)).collect();
                     let expected: Vec<u64> = (from..from + 200).map(square).collect();
                     assert_eq!(pool.map(square, from..from + 200).unwrap(), expected);
                     assert_eq!(
@@ -792,8 +788,8 @@ fn b35_two_arguments_and_results_of_100_mb_at_the_same_time_do_not_deadlock() {
     let pool = Pool::new(2).unwrap();
     let text = "0123456789".repeat(10_000_000);
     let same = |text: String| text;
-    let tasks = [(); 2].map(|()| pool.apply_async(same, (text.clone(),)));
-    let small = pool.apply_async(square, (3,));
+    let tasks = [(); 2].map(|()| pool.apply_async(same, text.clone()));
+    let small = pool.apply_async(square, 3);
     for task in tasks {
         assert!(task.get().unwrap() == text, "100 MB came back changed");
     }
@@ -806,8 +802,8 @@ fn b35_huge_results_do_not_block_a_worker_if_nobody_collects_them() {
     let _careful = careful(120);
     let pool = Pool::new(1).unwrap();
     let make = |length: usize| "x".repeat(length);
-    let huge: Vec<_> = (0..4).map(|_| pool.apply_async(make, (20_000_000,))).collect();
-    assert_eq!(pool.apply(square, (3,)).unwrap(), 9);
+    let huge: Vec<_> = (0..4).map(|_| pool.apply_async(make, 20_000_000)).collect();
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
     pool.close().join().unwrap();
     assert!(huge.iter().all(|task| task.get().unwrap().len() == 20_000_000));
 }
@@ -889,7 +885,7 @@ fn fair_apply_async_no_task_waits_behind_a_long_one_while_a_worker_is_idle() {
     no_tiny_task_waits(|pool, tasks| {
         let handles: Vec<_> = tasks
             .into_iter()
-            .map(|task| (task.1, pool.apply_async(tiny_or_long, (task,))))
+            .map(|task| (task.1, pool.apply_async(tiny_or_long, task)))
             .collect();
         Box::new(move || {
             handles
@@ -976,8 +972,8 @@ fn fair_the_fifth_task_of_four_workers_starts_when_the_first_worker_is_free() {
         let long: Vec<_> = (0..4)
             .map(|i| pool.apply_async(wait_for_mine, (events.place(), i)))
             .collect();
-        let fifth = pool.apply_async(square, (5,));
-        let sixth = pool.apply_async(square, (6,));
+        let fifth = pool.apply_async(square, 5);
+        let sixth = pool.apply_async(square, 6);
         eventually("four tasks run", || events.notes().len() == 4);
         events.happen(&format!("go-{}", round % 4));
         assert_eq!((fifth.get().unwrap(), sixth.get().unwrap()), (25, 36));
@@ -988,7 +984,7 @@ fn fair_the_fifth_task_of_four_workers_starts_when_the_first_worker_is_free() {
     }
 }
 
-fn wait_for_mine(place: String, i: u32) {
+fn wait_for_mine((place, i): (String, u32)) {
     note(&place, i);
     await_event(&place, &format!("go-{i}"));
 }

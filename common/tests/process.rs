@@ -20,7 +20,7 @@ programs! {
 }
 
 /// A child that lives until its standard input ends, which the test decides.
-fn until_input_ends() -> u32 {
+fn until_input_ends(_: ()) -> u32 {
     let _ = io::stdin().read_to_end(&mut Vec::new());
     std::process::id()
 }
@@ -38,7 +38,7 @@ fn sleep_a_minute() {
     thread::sleep(Duration::from_secs(60));
 }
 
-fn nothing() {}
+fn nothing(_: ()) {}
 
 /// The exit code of a killed process: Windows has no signals.
 fn killed_by(signal: i32) -> Option<i32> {
@@ -100,18 +100,8 @@ type Nested = (
     u128,
 );
 
-#[allow(clippy::too_many_arguments)]
-fn give_back(
-    trees: Vec<Tree>,
-    map: BTreeMap<String, Vec<Option<i64>>>,
-    unit: (),
-    array: [u8; 4],
-    boxed: Option<Box<Tree>>,
-    text: String,
-    letter: char,
-    number: u128,
-) -> Nested {
-    (trees, map, unit, array, boxed, text, letter, number)
+fn give_back(all: Nested) -> Nested {
+    all
 }
 
 #[test]
@@ -155,11 +145,11 @@ fn same(text: String) -> String {
 fn b03_100_mb_of_arguments_and_result_arrive_unchanged() {
     let _careful = careful(120);
     let text: String = "0123456789abcdef".repeat(100_000_000 / 16);
-    let p = Process::new(same, (text.clone(),)).start().unwrap();
+    let p = Process::new(same, text.clone()).start().unwrap();
     assert!(p.join().unwrap() == text, "100 MB came back changed");
 }
 
-fn my_name() -> (String, String) {
+fn my_name(_: ()) -> (String, String) {
     // As `ps` shows it.
     let comm = fs::read_to_string("/proc/self/comm").unwrap_or_default();
     (current_process().name().to_owned(), comm.trim_end().to_owned())
@@ -179,7 +169,7 @@ fn b04_the_name_given_is_known_in_the_child_and_to_ps() {
 
 /// The first word of the command line, as `ps` shows it.
 #[cfg(target_os = "linux")] // elsewhere `ps` shows the title too, and is slow to ask
-fn my_title() -> String {
+fn my_title(_: ()) -> String {
     let line = fs::read_to_string("/proc/self/cmdline").unwrap();
     line.split('\0').next().unwrap().to_owned()
 }
@@ -271,7 +261,7 @@ fn b07_join_with_a_long_timeout_returns_at_the_childs_end() {
     let _careful = careful(60);
     // A pause that doubles would look at 1,023 ms and then at 2,047 ms. On a busy machine one look in three is in time.
     let late = |_| {
-        let p = Process::new(sleep_then_tell_the_time, (1_100,)).start().unwrap();
+        let p = Process::new(sleep_then_tell_the_time, 1_100).start().unwrap();
         let end = p.join_timeout(Duration::from_secs(60)).unwrap();
         end.elapsed().unwrap_or_default()
     };
@@ -285,7 +275,7 @@ fn b07_join_with_a_long_timeout_returns_at_the_childs_end() {
 #[test]
 fn b08_terminate_ends_a_sleeping_child_with_minus_15() {
     let _careful = careful(30);
-    let p = Process::new(sleep_a_minute, ()).start().unwrap();
+    let p = Process::new(|()| sleep_a_minute(), ()).start().unwrap();
     p.terminate().unwrap();
     let start = Instant::now();
     let error = p.join().unwrap_err();
@@ -380,7 +370,7 @@ fn exit_with(code: i32) {
 fn b09_exit_in_the_target_is_told_with_its_code() {
     let _careful = careful(30);
     for code in [0, 1, 7, 255] {
-        let p = Process::new(exit_with, (code,)).start().unwrap();
+        let p = Process::new(exit_with, code).start().unwrap();
         let error = p.join().unwrap_err();
         assert!(
             matches!(error, Error::Exited { code: told, .. } if told == code),
@@ -399,7 +389,7 @@ const PANIC_LINE: u32 = line!() - 2;
 fn b09_a_panic_is_told_with_message_file_and_line_and_on_the_childs_stderr() {
     let _careful = careful(30);
     let (mut reader, writer) = os_pipe::pipe().unwrap();
-    let p = Process::new(panic_with, ("tea".to_string(),))
+    let p = Process::new(panic_with, "tea".to_string())
         .stderr(writer)
         .start()
         .unwrap();
@@ -444,7 +434,7 @@ fn b10_a_hundred_children_run_together_and_leave_no_descriptor() {
 fn descend(depth: u32) -> Vec<u32> {
     let mut pids = vec![std::process::id()];
     if depth > 0 {
-        let below = Process::new(descend, (depth - 1,)).start().unwrap();
+        let below = Process::new(descend, depth - 1).start().unwrap();
         pids.extend(below.join().unwrap());
     }
     pids
@@ -453,7 +443,7 @@ fn descend(depth: u32) -> Vec<u32> {
 #[test]
 fn b11_children_start_children_to_depth_3_and_join_them() {
     let _careful = careful(30);
-    let both = [(); 2].map(|()| Process::new(descend, (3,)).start().unwrap());
+    let both = [(); 2].map(|()| Process::new(descend, 3).start().unwrap());
     let pids: BTreeSet<_> = both.iter().flat_map(|p| p.join().unwrap()).collect();
     assert_eq!(pids.len(), 8);
 }
@@ -471,7 +461,7 @@ fn kinship(generations: u32) -> Vec<Kinship> {
     )];
     if generations > 1 {
         all.extend(
-            Process::new(kinship, (generations - 1,))
+            Process::new(kinship, generations - 1)
                 .name("Child's child")
                 .start()
                 .unwrap()
@@ -485,7 +475,7 @@ fn kinship(generations: u32) -> Vec<Kinship> {
 #[test]
 fn b12_a_child_knows_its_parents_number_and_name() {
     let _careful = careful(30);
-    let p = Process::new(kinship, (2,)).name("Child").start().unwrap();
+    let p = Process::new(kinship, 2).name("Child").start().unwrap();
     let kin = p.join().unwrap();
     let me = ("MainProcess".to_owned(), std::process::id());
     assert_eq!(kin[0], ("Child".to_owned(), p.pid(), true, Some(me)));
@@ -514,8 +504,8 @@ fn daemon(place: String) {
 fn outlived_by_children() {
     common::init();
     let place = argument(1);
-    let _daemon = Process::new(daemon, (place.clone(),)).daemon(true).start().unwrap();
-    let _child = Process::new(tell_when_the_parent_has_ended, (place,)).start().unwrap();
+    let _daemon = Process::new(daemon, place.clone()).daemon(true).start().unwrap();
+    let _child = Process::new(tell_when_the_parent_has_ended, place).start().unwrap();
     sleep_a_minute();
 }
 
@@ -540,13 +530,13 @@ fn b12_b14_a_child_learns_that_its_parent_was_killed_and_a_daemon_ends() {
 }
 
 #[cfg(unix)]
-fn descriptors_here() -> usize {
+fn descriptors_here(_: ()) -> usize {
     fs::read_dir("/dev/fd").unwrap().count()
 }
 
 /// Here they are called handles.
 #[cfg(windows)]
-fn descriptors_here() -> usize {
+fn descriptors_here(_: ()) -> usize {
     unsafe extern "system" {
         fn GetCurrentProcess() -> *mut std::ffi::c_void;
         fn GetProcessHandleCount(process: *mut std::ffi::c_void, count: *mut u32) -> i32;
@@ -586,7 +576,7 @@ fn b13_a_child_has_no_more_descriptors_because_it_has_siblings() {
 fn ends_with_a_daemon() {
     common::init();
     let place = argument(1);
-    let daemon = Process::new(daemon, (place.clone(),)).daemon(true).start().unwrap();
+    let daemon = Process::new(daemon, place.clone()).daemon(true).start().unwrap();
     await_event(&place, "daemon");
     drop(daemon); // nobody waits for it
 }
@@ -605,7 +595,7 @@ fn b14_a_daemon_ends_when_its_parent_returns() {
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
 }
 
-fn pause_then(place: String, event: String) {
+fn pause_then((place, event): (String, String)) {
     thread::sleep(Duration::from_millis(200));
     happen(&place, &event);
 }
@@ -621,10 +611,10 @@ fn b14_a_child_that_is_no_daemon_is_waited_for_when_its_handle_is_dropped() {
     );
     assert!(events.path().join("done").exists());
     // Even if its result is larger than a pipe.
-    drop(Process::new(same, ("x".repeat(1 << 20),)).start().unwrap());
+    drop(Process::new(same, "x".repeat(1 << 20)).start().unwrap());
 }
 
-fn filter() {
+fn filter(_: ()) {
     for line in io::stdin().lock().lines() {
         let line = line.unwrap();
         println!("{}", line.to_uppercase());
@@ -736,7 +726,7 @@ fn surroundings(generations: u32) -> Vec<Surroundings> {
     let mut all = vec![(mine, env::current_dir().unwrap().display().to_string())];
     if generations > 1 {
         all.extend(
-            Process::new(surroundings, (generations - 1,))
+            Process::new(surroundings, generations - 1)
                 .start()
                 .unwrap()
                 .join()
@@ -756,12 +746,12 @@ fn shows_environment() {
     unsafe { env::set_var("COURSE_TEST_LATE", "set = while\nit ran") };
     let mine = surroundings(1).remove(0);
     assert!(mine.0.iter().all(|(name, _)| !name.starts_with("COMMON")), "{mine:?}");
-    let p = Process::new(surroundings, (2,)).start().unwrap();
+    let p = Process::new(surroundings, 2).start().unwrap();
     for other in p.join().unwrap() {
         assert_eq!(other, mine);
     }
     let pool = common::Pool::new(1).unwrap();
-    assert_eq!(pool.apply(surroundings_of_one, (0,)).unwrap(), mine);
+    assert_eq!(pool.apply(surroundings_of_one, 0).unwrap(), mine);
     println!("{}", mine.1);
 }
 
@@ -782,10 +772,7 @@ fn starts_later() {
     common::init();
     println!("ready");
     io::stdin().read_to_end(&mut Vec::new()).unwrap();
-    match Process::new(same, ("arrived".to_string(),))
-        .start()
-        .and_then(|p| p.join())
-    {
+    match Process::new(same, "arrived".to_string()).start().and_then(|p| p.join()) {
         Ok(text) => println!("process: {text}"),
         Err(error) => println!("error: {error}"),
     }
@@ -838,7 +825,7 @@ fn b18_a_program_whose_file_is_deleted_or_replaced_goes_on_or_says_so() {
     }
 }
 
-fn leave(code: i32, result: u64) -> u64 {
+fn leave((code, result): (i32, u64)) -> u64 {
     if code != 0 {
         std::process::exit(code);
     }

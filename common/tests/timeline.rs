@@ -141,7 +141,7 @@ fn grandchildren_are_there_and_draw_nothing_themselves() {
     assert!(lane(&run, "Child").starts_with("  Child"), "{}", run.stderr);
     let grandchild = lane(&run, "Grandchild");
     assert!(
-        grandchild.starts_with("    Grandchild") && grandchild.contains("[sleep="),
+        grandchild.starts_with("    Grandchild") && grandchild.contains("[=="),
         "{}",
         run.stderr
     );

@@ -102,7 +102,7 @@ fn check(results: Vec<u64>, count: u64) {
 }
 
 fn apply_all(pool: &Pool, count: u64) {
-    let results: Vec<_> = (0..count).map(|i| pool.apply_async(next, (i,))).collect();
+    let results: Vec<_> = (0..count).map(|i| pool.apply_async(next, i)).collect();
     for (i, result) in results.iter().enumerate() {
         assert_eq!(result.get().expect("a result"), i as u64 + 1);
     }
@@ -151,7 +151,7 @@ impl Contestant for Common {
                 let expected = compute(rounds);
                 let alone = seconds(|| (0..count).for_each(|_| assert_eq!(compute(black_box(rounds)), expected)));
                 let together = seconds(|| {
-                    let results: Vec<_> = (0..count).map(|_| pool.apply_async(compute, (rounds,))).collect();
+                    let results: Vec<_> = (0..count).map(|_| pool.apply_async(compute, rounds)).collect();
                     results
                         .iter()
                         .for_each(|result| assert_eq!(result.get().expect("a result"), expected));
@@ -161,13 +161,13 @@ impl Contestant for Common {
             }
             "apply_median" | "apply_99th" => {
                 let pool = warm(workers);
-                let apply = |i| assert_eq!(pool.apply(next, (i,)).expect("a result"), i + 1);
+                let apply = |i| assert_eq!(pool.apply(next, i).expect("a result"), i + 1);
                 Some(quantile((0..tasks).map(|i| seconds(|| apply(i))).collect(), what))
             }
             "idle" => {
                 let pool = warm(workers);
                 let mut pids: Vec<u32> = (0..100)
-                    .map(|_| pool.apply(std::process::id, ()).expect("a pid"))
+                    .map(|_| pool.apply(|()| std::process::id(), ()).expect("a pid"))
                     .collect();
                 pids.push(std::process::id());
                 pids.sort_unstable();
@@ -189,7 +189,7 @@ impl Contestant for Common {
                         if under_way.len() == (UNDER_WAY / size).max(2) {
                             under_way.pop_front().into_iter().for_each(check);
                         }
-                        under_way.push_back(pool.apply_async(echo, (sample.clone(),)));
+                        under_way.push_back(pool.apply_async(echo, sample.clone()));
                     }
                     under_way.into_iter().for_each(check);
                 })
@@ -200,7 +200,7 @@ impl Contestant for Common {
 
 fn start_and_join(count: u64) {
     for i in 0..count {
-        let process = Process::new(next, (i,)).start().expect("it starts");
+        let process = Process::new(next, i).start().expect("it starts");
         assert_eq!(process.join().expect("it ends well"), i + 1);
     }
 }
@@ -242,11 +242,11 @@ fn queue(count: usize, what: &str) -> Option<f64> {
 /// Prints what it takes to queue a task while the workers are held up: seconds, and bytes beside the argument.
 pub fn queue_alone(count: usize) {
     let pool = warm(2);
-    let _held_up = [(); 2].map(|()| pool.apply_async(std::thread::sleep, (Duration::from_secs(60),)));
+    let _held_up = [(); 2].map(|()| pool.apply_async(std::thread::sleep, Duration::from_secs(60)));
     std::thread::sleep(Duration::from_millis(200));
     let mut results = Vec::with_capacity(count);
     let before = resident();
-    let time = seconds(|| results.extend((0..count as u64).map(|i| pool.apply_async(next, (i,)))));
+    let time = seconds(|| results.extend((0..count as u64).map(|i| pool.apply_async(next, i))));
     let bytes = (resident() - before) / count as f64 - size_of::<u64>() as f64;
     println!("{} {bytes}", time / count as f64);
     pool.terminate();

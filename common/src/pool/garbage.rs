@@ -6,7 +6,7 @@ use super::results::{Answer, Sink};
 use super::service::{End, Session, Shared};
 use super::simulation::{Chance, pipe};
 use super::wire::{Kind, ResultHeader, push_item, skip_items, split_item};
-use crate::sys::{Entry, SharedMemory};
+use crate::sys::{CodeRef, SharedMemory};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -42,7 +42,7 @@ fn pool(sink: &Arc<Counter>) -> Shared {
     shared.submit([Job {
         items,
         sink: sink.clone(),
-        entry: Entry(0),
+        entry: CodeRef::NONE,
         index: 0,
         count: ITEMS as u32,
     }]);
@@ -75,7 +75,7 @@ fn message(chance: &mut Chance) -> Vec<u8> {
             }
         }
         Kind::Fault | Kind::NotReady => {
-            let fault = crate::target::Fault::Panic("message".to_owned(), None);
+            let fault = crate::function::Fault::Panic("message".to_owned(), None);
             payload = postcard::to_stdvec(&fault).unwrap();
         }
         _ => {}

@@ -6,15 +6,14 @@
 
 use crate::child::Family;
 use crate::error::Error;
-use crate::sys::{Entry, SharedMemory};
-use crate::target::{Target, encode_into, entry_of};
+use crate::function::{Message, code_ref, encode_into};
+use crate::sys::{CodeRef, SharedMemory};
 use crate::{channels, child, timeline};
 use queue::{Job, Queue};
 use results::{Arrived, Encoded, Many, One, Sink, Stream, decode_arrived};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use service::{Shared, serve, start, watch};
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -51,8 +50,8 @@ const AHEAD_BYTES: usize = 1 << 20;
 /// fn main() -> Result<(), common::Error> {
 ///     common::init();
 ///     let pool = Pool::new(4)?;
-///     assert_eq!(pool.apply(square, (5,))?, 25); // one task, waited for
-///     let result = pool.apply_async(square, (6,)); // one task, not waited for
+///     assert_eq!(pool.apply(square, 5)?, 25); // one task, waited for
+///     let result = pool.apply_async(square, 6); // one task, not waited for
 ///     assert_eq!(pool.map(square, 0..4)?, [0, 1, 4, 9]); // many
 ///     assert_eq!(result.get()?, 36);
 ///     pool.close().join() // no more tasks; wait for the workers' end
@@ -74,7 +73,7 @@ const AHEAD_BYTES: usize = 1 << 20;
 /// ```compile_fail,E0599
 /// # fn square(x: u64) -> u64 { x * x }
 /// let pool = common::Pool::new(4).unwrap().close();
-/// pool.apply_async(square, (5,));
+/// pool.apply_async(square, 5);
 /// ```
 ///
 /// Nor does one that was closed under another name:
@@ -83,15 +82,15 @@ const AHEAD_BYTES: usize = 1 << 20;
 /// # fn square(x: u64) -> u64 { x * x }
 /// let pool = common::Pool::new(4).unwrap();
 /// let closed = pool.close();
-/// pool.apply_async(square, (5,));
+/// pool.apply_async(square, 5);
 /// ```
 ///
 /// A task must be able to travel: a function, not a closure that captures:
 ///
-/// ```compile_fail,E0277
+/// ```compile_fail,E0308
 /// # let pool = common::Pool::new(4).unwrap();
 /// let names = vec!["Bob".to_string()];
-/// pool.apply(move |i: usize| names[i].clone(), (0,));
+/// pool.apply(move |i: usize| names[i].clone(), 0);
 /// ```
 ///
 /// A pool that is dropped without `close` is terminated, like Python's at the end of a `with` block.
@@ -138,23 +137,23 @@ impl Core {
 }
 
 /// Encodes the initializer's arguments.
-type EncodeInitializer = Box<dyn FnOnce() -> Result<(Entry, Vec<u8>), Error>>;
+type EncodeInitializer = Box<dyn FnOnce() -> Result<(CodeRef, Vec<u8>), Error>>;
 
 /// How a pool is to be; made by [`Pool::builder`].
 #[must_use = "a builder does nothing before `build`"]
-pub struct Builder {
+pub struct PoolBuilder {
     processes: Option<usize>,
     max_tasks: Option<usize>,
     initializer: Option<EncodeInitializer>,
 }
 
-impl Builder {
+impl PoolBuilder {
     /// How many workers; the default is as in [`Pool::per_core`].
     ///
     /// More workers than cores are worth it if tasks wait, for a disk or for the network. An idle worker is woken at once
     /// while fewer workers than cores are at work, and else after about 2 ms, as soon as it is seen that one of those at work
     /// is waiting: so small tasks cost the same however many workers there are.
-    pub fn processes(mut self, processes: usize) -> Builder {
+    pub fn processes(mut self, processes: usize) -> PoolBuilder {
         self.processes = Some(processes);
         self
     }
@@ -179,26 +178,23 @@ impl Builder {
     ///
     /// fn main() -> Result<(), common::Error> {
     ///     common::init();
-    ///     let pool = common::Pool::builder().processes(2).initializer(prepare, ("Hello".to_string(),)).build()?;
-    ///     assert_eq!(pool.apply(greet, ("Bob".to_string(),))?, "Hello, Bob!");
+    ///     let pool = common::Pool::builder().processes(2).initializer(prepare, "Hello".to_string()).build()?;
+    ///     assert_eq!(pool.apply(greet, "Bob".to_string())?, "Hello, Bob!");
     ///     pool.close().join()
     /// }
     /// ```
-    pub fn initializer<F, Args>(mut self, initializer: F, args: Args) -> Builder
-    where
-        F: Target<Args>,
-        F::Output: Serialize,
-        Args: Serialize + DeserializeOwned + 'static,
-    {
-        let entry = entry_of::<F, Args>(initializer);
+    pub fn initializer<A: Message, R: Message>(mut self, initializer: fn(A) -> R, arg: A) -> PoolBuilder {
         self.initializer = Some(Box::new(move || {
-            Ok((entry, channels::encode_plain(&args, "the initializer's arguments")?))
+            Ok((
+                code_ref(initializer)?,
+                channels::encode_plain(&arg, "the initializer's arguments")?,
+            ))
         }));
         self
     }
 
     /// A worker ends after so many tasks (items of a `map` count one each), and another one takes its place. At least 1.
-    pub fn maxtasksperchild(mut self, tasks: usize) -> Builder {
+    pub fn maxtasksperchild(mut self, tasks: usize) -> PoolBuilder {
         self.max_tasks = Some(tasks.max(1));
         self
     }
@@ -264,7 +260,7 @@ fn cores() -> usize {
 }
 
 impl Pool {
-    /// A pool of so many workers. See [`Builder::build`] for errors.
+    /// A pool of so many workers. See [`PoolBuilder::build`] for errors.
     pub fn new(processes: usize) -> Result<Pool, Error> {
         Pool::builder().processes(processes).build()
     }
@@ -276,8 +272,8 @@ impl Pool {
     }
 
     /// For an initializer, and for workers that are replaced after some tasks.
-    pub fn builder() -> Builder {
-        Builder {
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder {
             processes: None,
             max_tasks: None,
             initializer: None,
@@ -298,34 +294,24 @@ impl Pool {
     /// # Errors
     ///
     /// As [`AsyncResult::get`].
-    pub fn apply<F, Args>(&self, f: F, args: Args) -> Result<F::Output, Error>
-    where
-        F: Target<Args>,
-        Args: Serialize + DeserializeOwned,
-        F::Output: Serialize + DeserializeOwned,
-    {
-        self.apply_async(f, args).get()
+    pub fn apply<A: Message, R: Message>(&self, f: fn(A) -> R, arg: A) -> Result<R, Error> {
+        self.apply_async(f, arg).get()
     }
 
     /// Calls `f` with `args` in a worker, as soon as one is free. Does not wait.
     ///
     /// Errors are told by [`AsyncResult::get`]; if that handle is dropped before, by [`ClosedPool::join`].
-    pub fn apply_async<F, Args>(&self, f: F, args: Args) -> AsyncResult<F::Output>
-    where
-        F: Target<Args>,
-        Args: Serialize + DeserializeOwned,
-        F::Output: Serialize + DeserializeOwned,
-    {
+    pub fn apply_async<A: Message, R: Message>(&self, f: fn(A) -> R, arg: A) -> AsyncResult<R> {
         let one = One::new();
-        match encode_item(&args) {
-            Ok(items) => {
+        match code_ref(f).and_then(|entry| Ok((entry, encode_item(&arg)?))) {
+            Ok((entry, items)) => {
                 // One result has one place; the number is for the timeline.
                 let number = self.core().applied.fetch_add(1, Relaxed);
-                self.core()
-                    .shared
-                    .submit([job::<F, Args>(f, items, 1, number, one.clone())]);
+                self.core().shared.submit([job(entry, items, 1, number, one.clone())]);
             }
-            Err(error) => drop(one.deliver(0, results::Answer::Failed(error))),
+            Err(error) => {
+                one.deliver(0, results::Answer::Failed(error));
+            }
         }
         AsyncResult::new(one)
     }
@@ -335,78 +321,41 @@ impl Pool {
     /// # Errors
     ///
     /// [`Error::Item`], with the item's place, for the first item in order that has no result. All others are done all the same.
-    pub fn map<F, A, R>(&self, f: F, items: impl IntoIterator<Item = A>) -> Result<Vec<R>, Error>
-    where
-        F: Target<(A,), Output = R>,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
+    pub fn map<A: Message, R: Message>(
+        &self,
+        f: fn(A) -> R,
+        items: impl IntoIterator<Item = A>,
+    ) -> Result<Vec<R>, Error> {
         self.map_async(f, items).get()
     }
 
     /// As [`map`](Pool::map), in chunks of `chunksize` items (0 counts as 1).
-    pub fn map_with_chunksize<F, A, R>(
+    pub fn map_with_chunksize<A: Message, R: Message>(
         &self,
-        f: F,
+        f: fn(A) -> R,
         items: impl IntoIterator<Item = A>,
         chunksize: usize,
-    ) -> Result<Vec<R>, Error>
-    where
-        F: Target<(A,), Output = R>,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        self.submit_many(f, items.into_iter().map(|item| (item,)), Some(chunksize))
-            .get()
+    ) -> Result<Vec<R>, Error> {
+        self.submit_many(f, items, Some(chunksize)).get()
     }
 
     /// As [`map`](Pool::map), without waiting.
-    pub fn map_async<F, A, R>(&self, f: F, items: impl IntoIterator<Item = A>) -> MapResult<R>
-    where
-        F: Target<(A,), Output = R>,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        self.submit_many(f, items.into_iter().map(|item| (item,)), None)
+    pub fn map_async<A: Message, R: Message>(&self, f: fn(A) -> R, items: impl IntoIterator<Item = A>) -> MapResult<R> {
+        self.submit_many(f, items, None)
     }
 
-    /// As [`map`](Pool::map), for a function of several arguments: each item is a tuple.
-    ///
-    /// ```
-    /// # fn add(a: u32, b: u32) -> u32 { a + b }
-    /// # fn main() -> Result<(), common::Error> {
-    /// # common::init();
-    /// let pool = common::Pool::new(2)?;
-    /// assert_eq!(pool.starmap(add, [(1, 2), (3, 4)])?, [3, 7]);
-    /// # pool.close().join()
-    /// # }
-    /// ```
-    pub fn starmap<F, Args, R>(&self, f: F, items: impl IntoIterator<Item = Args>) -> Result<Vec<R>, Error>
-    where
-        F: Target<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
-        self.submit_many(f, items, None).get()
-    }
-
-    fn submit_many<F, Args, R>(
+    fn submit_many<A: Message, R: Message>(
         &self,
-        f: F,
-        items: impl IntoIterator<Item = Args>,
+        f: fn(A) -> R,
+        items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
-    ) -> MapResult<R>
-    where
-        F: Target<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
+    ) -> MapResult<R> {
         // The chunks' size depends on the number of items, which an iterator need not know.
         let items = items.into_iter();
         match items.size_hint() {
             (count, Some(most)) if count == most => self.submit_chunks(f, items, count, chunksize),
             _ => {
-                let items: Vec<Args> = items.collect();
+                let items: Vec<A> = items.collect();
                 let count = items.len();
                 self.submit_chunks(f, items.into_iter(), count, chunksize)
             }
@@ -414,19 +363,23 @@ impl Pool {
     }
 
     /// Submits each chunk as soon as it is encoded: the workers begin with the first one meanwhile.
-    fn submit_chunks<F, Args, R>(
+    fn submit_chunks<A: Message, R: Message>(
         &self,
-        f: F,
-        items: impl Iterator<Item = Args>,
+        f: fn(A) -> R,
+        items: impl Iterator<Item = A>,
         count: usize,
         chunksize: Option<usize>,
-    ) -> MapResult<R>
-    where
-        F: Target<Args, Output = R>,
-        Args: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
-    {
+    ) -> MapResult<R> {
         let many = Many::new(count);
+        let entry = match code_ref(f) {
+            Ok(entry) => entry,
+            Err(error) => {
+                for index in 0..count {
+                    many.deliver(index, results::Answer::Failed(error.clone()));
+                }
+                return MapResult::new(many);
+            }
+        };
         // As Python: four chunks for each worker.
         let chunksize = chunksize
             .unwrap_or(count.div_ceil(4 * self.processes()))
@@ -438,7 +391,7 @@ impl Pool {
                 let items = std::mem::take(chunk).into_boxed_slice();
                 self.core()
                     .shared
-                    .submit([job::<F, Args>(f, items, (end - first) as u32, first, many.clone())]);
+                    .submit([job(entry, items, (end - first) as u32, first, many.clone())]);
             }
         };
         // `take`: an iterator that lies about its length must not yield more than `many` expects.
@@ -473,22 +426,20 @@ impl Pool {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn imap<F, A, R, I>(&self, f: F, items: I) -> Imap<'_, F, R, I::IntoIter>
+    pub fn imap<A, R, I>(&self, f: fn(A) -> R, items: I) -> Imap<'_, A, R, I::IntoIter>
     where
-        F: Target<(A,), Output = R>,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Message,
+        R: Message,
         I: IntoIterator<Item = A>,
     {
         Imap::new(self, f, items.into_iter(), true)
     }
 
     /// As [`imap`](Pool::imap), but yields results as they come.
-    pub fn imap_unordered<F, A, R, I>(&self, f: F, items: I) -> Imap<'_, F, R, I::IntoIter>
+    pub fn imap_unordered<A, R, I>(&self, f: fn(A) -> R, items: I) -> Imap<'_, A, R, I::IntoIter>
     where
-        F: Target<(A,), Output = R>,
-        A: Serialize + DeserializeOwned,
-        R: Serialize + DeserializeOwned,
+        A: Message,
+        R: Message,
         I: IntoIterator<Item = A>,
     {
         Imap::new(self, f, items.into_iter(), false)
@@ -560,9 +511,9 @@ impl Drop for ClosedPool {
 
 /// The iterator of [`Pool::imap`] and [`Pool::imap_unordered`].
 #[must_use = "tasks are sent as results are taken"]
-pub struct Imap<'pool, F, R, I> {
+pub struct Imap<'pool, A, R, I> {
     pool: &'pool Pool,
-    f: F,
+    f: fn(A) -> R,
     /// `None`: exhausted.
     input: Option<I>,
     stream: Arc<Stream>,
@@ -577,11 +528,10 @@ pub struct Imap<'pool, F, R, I> {
     sent_bytes: usize,
     /// The place of the next item to be yielded, if in order.
     yielded: usize,
-    result: PhantomData<fn() -> R>,
 }
 
-impl<'pool, F, R, I> Imap<'pool, F, R, I> {
-    fn new(pool: &'pool Pool, f: F, input: I, ordered: bool) -> Imap<'pool, F, R, I> {
+impl<'pool, A, R, I> Imap<'pool, A, R, I> {
+    fn new(pool: &'pool Pool, f: fn(A) -> R, input: I, ordered: bool) -> Imap<'pool, A, R, I> {
         Imap {
             pool,
             f,
@@ -593,7 +543,6 @@ impl<'pool, F, R, I> Imap<'pool, F, R, I> {
             sent: 0,
             sent_bytes: 0,
             yielded: 0,
-            result: PhantomData,
         }
     }
 
@@ -615,11 +564,10 @@ impl<'pool, F, R, I> Imap<'pool, F, R, I> {
     }
 }
 
-impl<F, A, R, I> Imap<'_, F, R, I>
+impl<A, R, I> Imap<'_, A, R, I>
 where
-    F: Target<(A,), Output = R>,
-    A: Serialize + DeserializeOwned,
-    R: Serialize + DeserializeOwned,
+    A: Message,
+    R: Message,
     I: Iterator<Item = A>,
 {
     /// Sends items when few are on their way: many at once, which costs less.
@@ -635,12 +583,14 @@ where
                 self.input = None;
                 break;
             };
-            match encode_item(&(item,)) {
-                Ok(items) => {
+            match code_ref(self.f).and_then(|entry| Ok((entry, encode_item(&item)?))) {
+                Ok((entry, items)) => {
                     self.sent_bytes += items.len();
-                    jobs.push(job::<F, (A,)>(self.f, items, 1, self.sent, self.stream.clone()));
+                    jobs.push(job(entry, items, 1, self.sent, self.stream.clone()));
                 }
-                Err(error) => drop(self.stream.deliver(self.sent, results::Answer::Failed(error))),
+                Err(error) => {
+                    self.stream.deliver(self.sent, results::Answer::Failed(error));
+                }
             }
             self.sent += 1;
             self.on_the_way += 1;
@@ -649,11 +599,10 @@ where
     }
 }
 
-impl<F, A, R, I> Iterator for Imap<'_, F, R, I>
+impl<A, R, I> Iterator for Imap<'_, A, R, I>
 where
-    F: Target<(A,), Output = R>,
-    A: Serialize + DeserializeOwned,
-    R: Serialize + DeserializeOwned,
+    A: Message,
+    R: Message,
     I: Iterator<Item = A>,
 {
     type Item = Result<R, Error>;
@@ -686,16 +635,11 @@ fn encode_item<Args: Serialize>(args: &Args) -> Result<Box<[u8]>, Error> {
     Ok(bytes.into_boxed_slice())
 }
 
-fn job<F, Args>(f: F, items: Box<[u8]>, count: u32, index: usize, sink: Arc<dyn Sink>) -> Job
-where
-    F: Target<Args>,
-    Args: DeserializeOwned,
-    F::Output: Serialize,
-{
+fn job(entry: CodeRef, items: Box<[u8]>, count: u32, index: usize, sink: Arc<dyn Sink>) -> Job {
     Job {
         items,
         sink,
-        entry: entry_of::<F, Args>(f),
+        entry,
         index,
         count,
     }

@@ -174,7 +174,7 @@ fn work(item: usize) -> usize {
 }
 
 /// A task whose arguments are too large to be sent ahead.
-fn work_much(item: usize, _: Vec<u8>) -> usize {
+fn work_much((item, _): (usize, Vec<u8>)) -> usize {
     work(item)
 }
 
@@ -479,7 +479,7 @@ fn assert_all_done_or_lost(items: usize, results: Result<Vec<usize>, Error>) {
 /// Two tasks for one worker.
 fn ask_for_two(steps: impl Fn(usize) -> usize + Clone + Send + 'static) {
     let (pool, threads) = pool(1, u64::MAX, steps);
-    let results = [0, 1].map(|item| pool.apply_async(work, (item,)));
+    let results = [0, 1].map(|item| pool.apply_async(work, item));
     for (item, result) in results.iter().enumerate() {
         assert_done_or_lost(item, result.get());
     }
@@ -508,11 +508,11 @@ fn two_threads_ask() {
         let (other, done) = (pool.clone(), Channel::new());
         let tell = done.clone();
         threads.spawn(move || {
-            assert_done_or_lost(1, other.apply(work, (1,)));
+            assert_done_or_lost(1, other.apply(work, 1));
             drop(other);
             tell.put([()]);
         });
-        assert_done_or_lost(0, pool.apply(work, (0,)));
+        assert_done_or_lost(0, pool.apply(work, 0));
         done.take(1);
         Arc::into_inner(pool).unwrap().close().join().unwrap();
         threads.join();
@@ -557,7 +557,7 @@ fn a_death_costs_the_task_that_was_being_done() {
 fn a_death_costs_one_item_of_a_chunk() {
     check_deaths(2, |steps| {
         let (pool, threads) = pool(1, u64::MAX, once(steps));
-        let results = pool.submit_many(work, (0..3).map(|item| (item,)), Some(3));
+        let results = pool.submit_many(work, 0..3, Some(3));
         pool.close().join().unwrap();
         assert_all_done_or_lost(3, results.get());
         threads.join();
@@ -574,7 +574,7 @@ fn a_closed_pool_ends() {
     for tasks in 0..3 {
         check(3, move || {
             let (pool, threads) = pool(1, u64::MAX, for_ever);
-            let results: Vec<_> = (0..tasks).map(|item| pool.apply_async(work, (item,))).collect();
+            let results: Vec<_> = (0..tasks).map(|item| pool.apply_async(work, item)).collect();
             pool.close().join().unwrap();
             for (item, result) in results.iter().enumerate() {
                 assert!(result.ready());
@@ -589,7 +589,7 @@ fn a_closed_pool_ends() {
 fn a_closed_pool_of_two_ends() {
     check(3, || {
         let (pool, threads) = guests(2, u64::MAX, for_ever);
-        let result = pool.apply_async(work, (0,));
+        let result = pool.apply_async(work, 0);
         pool.close().join().unwrap();
         assert_done_or_lost(0, result.get());
         threads.join();
@@ -613,7 +613,7 @@ fn a_dropped_pool_leaves_nobody_waiting() {
         loom::stop_exploring();
         let (pool, mut threads) = pool(1, u64::MAX, once(steps));
         warm_up(&pool);
-        let results = [0, 1].map(|item| (item, pool.apply_async(work, (item,))));
+        let results = [0, 1].map(|item| (item, pool.apply_async(work, item)));
         let assert_known = |(item, result): (usize, AsyncResult<usize>)| match result.get() {
             Err(Error::Terminated) => assert!(record(|record| record.begun[item]) <= 1),
             known => assert_done_or_lost(item, known),
@@ -631,7 +631,7 @@ fn a_dropped_pool_leaves_nobody_waiting() {
 fn workers_that_never_get_ready_are_the_end() {
     check(2, || {
         let (pool, threads) = pool(1, u64::MAX, |_| 0);
-        let results = [0, 1].map(|item| pool.apply_async(work, (item,)));
+        let results = [0, 1].map(|item| pool.apply_async(work, item));
         for result in results {
             assert!(matches!(result.get(), Err(Error::Initializer(_))));
         }

@@ -33,7 +33,7 @@ use super::ticket;
 use super::wire::{self, TASK_HEADER, TaskHeader};
 use crate::error::Error;
 use crate::sync::Mutex;
-use crate::sys::{self, Entry, Proc, SharedMemory};
+use crate::sys::{self, CodeRef, Proc, SharedMemory};
 use os_pipe::PipeWriter;
 use std::collections::VecDeque;
 use std::io::Write;
@@ -78,7 +78,7 @@ impl Outlet for PipeWriter {
 pub(super) struct Job {
     pub items: Box<[u8]>,
     pub sink: Arc<dyn Sink>,
-    pub entry: Entry,
+    pub entry: CodeRef,
     /// The first item's place in the sink.
     pub index: usize,
     pub count: u32,

@@ -6,9 +6,9 @@ use super::wire::{KEPT, Kind, RESULT_HEADER, ResultHeader, skip_items};
 use super::worker::Orders;
 use crate::child::{self, Greeting};
 use crate::error::Error;
+use crate::function::Fault;
 use crate::sync::{AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard};
-use crate::sys::{Entry, Exit, OwnedHandle, Proc};
-use crate::target::Fault;
+use crate::sys::{CodeRef, Exit, OwnedHandle, Proc};
 use crate::timeline;
 use os_pipe::{PipeReader, PipeWriter};
 use std::io::{self, Read};
@@ -30,13 +30,13 @@ pub(super) struct Shared {
     uncollected: Mutex<Option<(usize, Error)>>,
     memory: OwnedHandle,
     workers: usize,
-    initializer: Option<(Entry, Vec<u8>)>,
+    initializer: Option<(CodeRef, Vec<u8>)>,
     /// Its number in the timeline.
     number: u16,
 }
 
 impl Shared {
-    pub fn new(queue: Queue, memory: OwnedHandle, workers: usize, initializer: Option<(Entry, Vec<u8>)>) -> Shared {
+    pub fn new(queue: Queue, memory: OwnedHandle, workers: usize, initializer: Option<(CodeRef, Vec<u8>)>) -> Shared {
         Shared {
             queue: Mutex::new(queue),
             changed: Condvar::new(),

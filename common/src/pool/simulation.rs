@@ -10,7 +10,7 @@ use super::results::{Answer, Sink};
 use super::ticket;
 use super::wire::{TASK_HEADER, TaskHeader, push_item};
 use crate::sync::Mutex;
-use crate::sys::{Entry, SharedMemory};
+use crate::sys::{CodeRef, SharedMemory};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -314,7 +314,7 @@ fn job(index: usize, count: usize, size: usize) -> Job {
     Job {
         items: items.into(),
         sink: Arc::new(NoSink),
-        entry: Entry(0),
+        entry: CodeRef::NONE,
         index,
         count: count as u32,
     }

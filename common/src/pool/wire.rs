@@ -5,9 +5,9 @@
 //!
 //! From a worker: a header of [`RESULT_HEADER`] bytes, then the results of consecutive items, in the same form, or one fault.
 
-use crate::sys::Entry;
+use crate::sys::CodeRef;
 
-pub(super) const TASK_HEADER: usize = 28;
+pub(super) const TASK_HEADER: usize = 32;
 pub(super) const RESULT_HEADER: usize = 25;
 
 /// The head of a message to a worker: some items, or one of the two words without items.
@@ -15,7 +15,7 @@ pub(super) const RESULT_HEADER: usize = 25;
 pub(super) struct TaskHeader {
     /// The first item's number. A worker's items are numbered from 0 on.
     pub first: u64,
-    pub entry: Entry,
+    pub entry: CodeRef,
     pub count: u32,
     /// What the caller calls the first item, for the timeline.
     pub label: u32,
@@ -27,7 +27,7 @@ impl TaskHeader {
     /// "Say that you are there"; see `Queue::rebalance`.
     pub const CALL: TaskHeader = TaskHeader {
         first: 0,
-        entry: Entry(0),
+        entry: CodeRef::NONE,
         count: 0,
         label: 0,
         length: 0,
@@ -42,20 +42,20 @@ impl TaskHeader {
     pub fn to_bytes(self) -> [u8; TASK_HEADER] {
         let mut bytes = [0; TASK_HEADER];
         bytes[..8].copy_from_slice(&self.first.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.entry.0.to_le_bytes());
-        bytes[12..16].copy_from_slice(&self.count.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.label.to_le_bytes());
-        bytes[20..].copy_from_slice(&self.length.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.entry.to_bytes());
+        bytes[16..20].copy_from_slice(&self.count.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.label.to_le_bytes());
+        bytes[24..].copy_from_slice(&self.length.to_le_bytes());
         bytes
     }
 
     pub fn from_bytes(bytes: &[u8; TASK_HEADER]) -> TaskHeader {
         TaskHeader {
             first: number(&bytes[..8]),
-            entry: Entry(number(&bytes[8..12]) as i32),
-            count: number(&bytes[12..16]) as u32,
-            label: number(&bytes[16..20]) as u32,
-            length: number(&bytes[20..]),
+            entry: CodeRef::from_bytes(number(&bytes[8..16]).to_le_bytes()),
+            count: number(&bytes[16..20]) as u32,
+            label: number(&bytes[20..24]) as u32,
+            length: number(&bytes[24..]),
         }
     }
 }

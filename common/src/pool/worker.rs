@@ -8,8 +8,8 @@
 use super::ticket::claim;
 use super::wire::{KEPT, Kind, ResultHeader, TASK_HEADER, TaskHeader, push_item, split_item};
 use crate::child::{self, Ends, Greeting};
-use crate::sys::{self, Board, Entry, OwnedHandle, SharedMemory};
-use crate::target::{self, Fault};
+use crate::function::{self, Fault};
+use crate::sys::{self, Board, CodeRef, OwnedHandle, SharedMemory};
 use crate::timeline;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufReader, Read, Write};
@@ -22,7 +22,7 @@ pub(super) struct Orders {
     /// Which board is its own, of how many.
     pub board: usize,
     pub boards: usize,
-    pub initializer: Option<(Entry, Vec<u8>)>,
+    pub initializer: Option<(CodeRef, Vec<u8>)>,
 }
 
 /// Works until the pool says that it is over. Returns the exit code, or `None` if it could not understand the pool.
@@ -44,7 +44,8 @@ pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
     let mut worker = Worker::new(memory.board(orders.board), to_parent);
     if let Some((entry, args)) = orders.initializer {
         let _span = timeline::span("initializer");
-        if let Err(fault) = target::run(entry, &args, &mut Vec::new()) {
+        // SAFETY: it came through the pipe that this process's parent passed to it, which runs the same program.
+        if let Err(fault) = unsafe { function::run(entry, &args, &mut Vec::new()) } {
             let _ = worker.send_fault(Kind::NotReady, 0, &fault);
             return Some(1);
         }
@@ -139,12 +140,15 @@ impl<'a, W: Write> Worker<'a, W> {
     }
 
     /// Calls the target; its encoded result is in `scratch` then, as an item.
-    fn call(&mut self, entry: Entry, args: &[u8]) -> Result<(), Box<Fault>> {
+    fn call(&mut self, entry: CodeRef, args: &[u8]) -> Result<(), Box<Fault>> {
         if self.scratch.capacity() > KEPT {
             self.scratch = Vec::new();
         }
         self.scratch.clear();
-        push_item(&mut self.scratch, |bytes| target::run(entry, args, bytes))
+        push_item(&mut self.scratch, |bytes| {
+            // SAFETY: as for the initializer.
+            unsafe { function::run(entry, args, bytes) }
+        })
     }
 
     /// Adds the result in `scratch` to those on the board. False: it does not fit.

@@ -6,13 +6,14 @@
 //! * `spawn`, [`Proc`]: run this program again, wait for it, kill it, never a stranger that got its number.
 //! * `inherited`: in the new process, what its parent passed to it.
 //! * [`SharedMemory`]: a few pages that parent and workers see at the same time.
-//! * [`Entry`]: a function's address as a number that means the same in another run of the same program.
+//! * [`CodeRef`]: a function's address as a number that means the same in another run of the same program.
 
 use crate::sync;
 use std::marker::PhantomData;
-use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+mod code;
+pub(crate) use code::CodeRef;
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
@@ -59,51 +60,6 @@ fn say_if_moved(error: std::io::Error, program: &std::path::Path) -> std::io::Er
         program.display()
     );
     std::io::Error::new(error.kind(), sentence)
-}
-
-/// A function of this program that takes encoded arguments and appends its encoded result. (The fault is boxed: a result of
-/// one word is returned in a register, which takes a third of the time.)
-pub(crate) type EntryFn = fn(&[u8], &mut Vec<u8>) -> Result<(), Box<crate::target::Fault>>;
-
-/// A function's distance from [`ANCHOR`]. The system loads a program anywhere it likes (ASLR), so that an address means
-/// nothing in another process; the distance between two places in one program file is always the same.
-#[derive(Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub(crate) struct Entry(pub i32);
-
-/// A static, because a static has one address. A function may have several: the compiler copies it where it is used.
-static ANCHOR: u8 = 0;
-
-fn anchor() -> usize {
-    &raw const ANCHOR as usize
-}
-
-impl Entry {
-    pub fn of(function: EntryFn) -> Entry {
-        let distance = (function as usize).wrapping_sub(anchor()) as isize;
-        Entry(i32::try_from(distance).expect("a program's own code lies within 2 GB"))
-    }
-
-    /// The function again, in a process that runs the same program file.
-    pub fn function(self) -> EntryFn {
-        let address = anchor().wrapping_add_signed(self.0 as isize);
-        // SAFETY: an `Entry` is made by `Entry::of` only, and reaches another process only through the pipes of `spawn`,
-        // which runs the very file that this process runs (checked where the system does not guarantee it: `same_program`).
-        // There, the same distance from the anchor leads to the same function, of the same type.
-        unsafe { mem::transmute::<usize, EntryFn>(address) }
-    }
-}
-
-/// A value of a type that has only one.
-pub(crate) fn only_value_of<F: Copy + 'static>() -> F {
-    const {
-        assert!(
-            size_of::<F>() == 0,
-            "a target cannot capture variables: hand them over in the tuple of arguments"
-        )
-    };
-    // SAFETY: F has no bytes, so there is nothing to be invalid. It is a function item, or a closure that captures nothing
-    // (or only zero-sized `Copy` values), and one was given to `Process::new` or `Pool::apply` to get here.
-    unsafe { mem::zeroed() }
 }
 
 /// A worker's part of the shared memory. The parent and that one worker look at it at the same time, so everything in it

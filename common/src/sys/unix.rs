@@ -126,6 +126,51 @@ fn program() -> io::Result<std::path::PathBuf> {
     env::current_exe()
 }
 
+/// The executable segment, of the loaded file around it, that `address` lies in.
+#[cfg(not(target_vendor = "apple"))]
+pub(super) fn code_around(address: usize) -> Option<std::ops::Range<usize>> {
+    use nix::libc::{PF_X, PT_LOAD, dl_iterate_phdr, dl_phdr_info, size_t};
+    struct Search(usize, Option<std::ops::Range<usize>>);
+    unsafe extern "C" fn look(file: *mut dl_phdr_info, _: size_t, search: *mut c_void) -> std::ffi::c_int {
+        // SAFETY: `dl_iterate_phdr` passes a description that is valid during this call, and what it was given.
+        let (file, search) = unsafe { (&*file, &mut *search.cast::<Search>()) };
+        for number in 0..usize::from(file.dlpi_phnum) {
+            // SAFETY: so many headers there are.
+            let header = unsafe { &*file.dlpi_phdr.add(number) };
+            let start = (file.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
+            let segment = start..start.wrapping_add(header.p_memsz as usize);
+            if header.p_type == PT_LOAD && header.p_flags & PF_X != 0 && segment.contains(&search.0) {
+                search.1 = Some(segment);
+            }
+        }
+        0
+    }
+    let mut search = Search(address, None);
+    // SAFETY: `look` is called before this returns, with the address of `search`.
+    unsafe { dl_iterate_phdr(Some(look), (&raw mut search).cast()) };
+    search.1
+}
+
+/// The text segment, of the loaded file around it, that `address` lies in.
+#[cfg(target_vendor = "apple")]
+pub(super) fn code_around(address: usize) -> Option<std::ops::Range<usize>> {
+    use nix::libc::{Dl_info, dladdr};
+    unsafe extern "C" {
+        fn getsegmentdata(header: *const c_void, name: *const std::ffi::c_char, size: *mut u64) -> *const u8;
+    }
+    // SAFETY: pointers and numbers, which may all be 0.
+    let mut file: Dl_info = unsafe { std::mem::zeroed() };
+    let mut size = 0;
+    // SAFETY: the place for the answer is there. If there is an answer, it names the header of a loaded file.
+    let start = unsafe {
+        if dladdr(address as *const c_void, &mut file) == 0 {
+            return None;
+        }
+        getsegmentdata(file.dli_fbase, c"__TEXT".as_ptr(), &mut size)
+    } as usize;
+    Some(start..start + size as usize).filter(|segment| segment.contains(&address))
+}
+
 /// A program that was started without standard streams must not take them for the first files that it opens. Rust's standard
 /// library sees to that before `main`; this is for what runs earlier.
 pub(crate) fn fill_standard_streams() {

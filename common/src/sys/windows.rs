@@ -139,6 +139,29 @@ fn check(outcome: i32) -> io::Result<()> {
     }
 }
 
+/// The executable pages, of the loaded file around it, that `address` lies in.
+pub(super) fn code_around(address: usize) -> Option<std::ops::Range<usize>> {
+    use windows_sys::Win32::System::Memory::{MEMORY_BASIC_INFORMATION, VirtualQuery};
+    let query = |address: usize| {
+        // SAFETY: numbers, which may all be 0.
+        let mut pages: MEMORY_BASIC_INFORMATION = unsafe { std::mem::zeroed() };
+        // SAFETY: the place for the answer is there, and as large as said. The address is not followed.
+        let length = unsafe { VirtualQuery(address as *const c_void, &mut pages, size_of_val(&pages)) };
+        (length > 0).then_some(pages)
+    };
+    let around = query(address)?;
+    // What it tells of an address begins at that address's page: the pages before it are looked for from the file's start.
+    let mut start = around.AllocationBase as usize;
+    loop {
+        let pages = query(start)?;
+        let end = start + pages.RegionSize;
+        if (start..end).contains(&address) {
+            return Some(start..end);
+        }
+        start = end;
+    }
+}
+
 /// There is no tool that would show it.
 pub(crate) fn show_name(_name: &str) {}
 

@@ -219,8 +219,6 @@ struct Member {
     parent: Option<usize>,
     /// It is a worker of this pool of its parent.
     pool: Option<u16>,
-    /// The name of a process's target.
-    target: Option<String>,
     /// When it was last heard of.
     heard: u64,
     left: Option<u64>,
@@ -268,7 +266,6 @@ impl Family {
             },
             parent,
             pool: None,
-            target: None,
             heard: record.time,
             left: (pid.is_none() && record.number > 0).then_some(record.number),
             forked: record.kind == Kind::Fork,
@@ -282,7 +279,6 @@ impl Family {
         let member = &mut self.members[process];
         member.heard = record.time;
         match record.kind {
-            Kind::Target => member.target = Some(record.text.clone()),
             Kind::Member => member.pool = Some(record.lane),
             Kind::Left => member.left = Some(record.time),
             Kind::Ended => {
@@ -336,10 +332,9 @@ impl Family {
             return;
         };
         let member = &mut self.members[index];
-        let label = match (record.kind, &member.target) {
-            (Kind::Task, _) if count == 1 => first.to_string(),
-            (Kind::Task, _) => format!("{first}-{}", first + count - 1),
-            (Kind::Span, Some(target)) if record.text.is_empty() => target.clone(),
+        let label = match record.kind {
+            Kind::Task if count == 1 => first.to_string(),
+            Kind::Task => format!("{first}-{}", first + count - 1),
             _ => record.text.clone(),
         };
         let broken = record.number == 0;

@@ -39,19 +39,15 @@ pub(super) enum Kind {
     Submit,
     /// The process is a worker of its parent's pool `lane`.
     Member,
-    /// The process has this target. Text: the function's name.
-    Target,
     /// The process is about to leave by itself.
     Left,
     /// Its parent saw its end. Number: see [`Log::ended`](super::ended).
     Ended,
 }
 
-const KINDS: [Kind; 11] = {
+const KINDS: [Kind; 10] = {
     use Kind::*;
-    [
-        Process, Fork, Thread, Span, Wait, Task, Submit, Member, Target, Left, Ended,
-    ]
+    [Process, Fork, Thread, Span, Wait, Task, Submit, Member, Left, Ended]
 };
 
 /// A slot's place.

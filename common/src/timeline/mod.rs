@@ -355,20 +355,6 @@ pub(crate) fn started(time: u64, name: &str, pid: u32) {
     }
 }
 
-/// The name of what it runs, in full: `lesson::run_proc`.
-pub(crate) fn target(pid: u32, name: &str) {
-    if let Some(recorder) = RECORDER.get() {
-        let name = name.split('<').next().unwrap_or_default();
-        let name = name
-            .trim_end_matches("::{{closure}}")
-            .rsplit("::")
-            .next()
-            .unwrap_or_default();
-        let time = sys::monotonic();
-        recorder.log.write(Kind::Target, (pid, 0), time, 0, Payload::text(name));
-    }
-}
-
 /// The number of a new pool of this process.
 pub(crate) fn new_pool() -> u16 {
     static COUNT: AtomicU16 = AtomicU16::new(0);

@@ -36,11 +36,11 @@ fn report(target: &str, p: &Child<u32>) -> Result<u32, Error> {
 
 fn main() -> Result<(), Error> {
     common::init();
-    let returned = report("returns", &Process::new(returns, ()).start()?);
-    let panicked = report("panics", &Process::new(panics, ()).start()?);
-    let exited = report("exits", &Process::new(exits, ()).start()?);
+    let returned = report("returns", &Process::new(|()| returns(), ()).start()?);
+    let panicked = report("panics", &Process::new(|()| panics(), ()).start()?);
+    let exited = report("exits", &Process::new(|()| exits(), ()).start()?);
 
-    let p = Process::new(waits, ()).start()?;
+    let p = Process::new(|()| waits(), ()).start()?;
     p.kill()?;
     let killed = report("waits, is killed", &p);
 

@@ -14,8 +14,8 @@ fn run_proc() {
 
 fn main() -> Result<(), Error> {
     common::init();
-    let asked = Process::new(run_proc, ()).name("asked").start()?;
-    let killed = Process::new(run_proc, ()).name("killed").start()?;
+    let asked = Process::new(|()| run_proc(), ()).name("asked").start()?;
+    let killed = Process::new(|()| run_proc(), ()).name("killed").start()?;
 
     let error = asked.join_timeout(Duration::from_millis(200)).unwrap_err();
     println!("{}: {error}", asked.name());

@@ -5,7 +5,7 @@
 //! ```compile_fail,E0599
 //! # use common::Process;
 //! # fn run_proc(name: String) {}
-//! let p = Process::new(run_proc, ("test".to_string(),));
+//! let p = Process::new(run_proc, "test".to_string());
 //! p.join();
 //! ```
 //!
@@ -14,14 +14,14 @@
 //! ```compile_fail,E0308
 //! # use common::Process;
 //! # fn run_proc(name: String) {}
-//! let p = Process::new(run_proc, (42,));
+//! let p = Process::new(run_proc, 42);
 //! ```
 //!
 //! A closure that takes something along from here: the other process has other memory. (Python: "Can't pickle", or no
 //! error at all where the child is a copy.)
 //!
-//! ```compile_fail,E0277
+//! ```compile_fail,E0308
 //! # use common::Process;
 //! let name = "test".to_string();
-//! let p = Process::new(move || println!("Run child process {name}..."), ());
+//! let p = Process::new(move |()| println!("Run child process {name}..."), ());
 //! ```

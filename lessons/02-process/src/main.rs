@@ -24,7 +24,7 @@ fn main() -> Result<(), common::Error> {
     common::init();
 
     println!("Parent process {}.", process::id());
-    let p = Process::new(run_proc, ("test".to_string(),)); // described, not yet started
+    let p = Process::new(run_proc, "test".to_string()); // described, not yet started
     println!("Child process will start.");
     let p = p.start()?; // now there are two processes, and only now `p` has a pid and a `join`
     let pid = p.join()?; // waits for the end of the child

@@ -24,7 +24,7 @@ fn die() -> ! {
 fn main() -> Result<(), Error> {
     common::init();
     let pool = Pool::new(2)?;
-    let results: Vec<_> = (0..8).map(|i| pool.apply_async(long_time_task, (i,))).collect();
+    let results: Vec<_> = (0..8).map(|i| pool.apply_async(long_time_task, i)).collect();
 
     let mut lost = Vec::new();
     for (task, result) in results.iter().enumerate() {

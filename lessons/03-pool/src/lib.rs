@@ -15,7 +15,7 @@
 //! # use common::Pool;
 //! # fn long_time_task(name: u32) {}
 //! let pool = Pool::new(4)?.close();
-//! pool.apply_async(long_time_task, (5,));
+//! pool.apply_async(long_time_task, 5);
 //! # Ok::<(), common::Error>(())
 //! ```
 //!
@@ -26,6 +26,6 @@
 //! # fn long_time_task(name: u32) {}
 //! let pool = Pool::new(4)?;
 //! let closed = pool.close();
-//! pool.apply_async(long_time_task, (5,));
+//! pool.apply_async(long_time_task, 5);
 //! # Ok::<(), common::Error>(())
 //! ```

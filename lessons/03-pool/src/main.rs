@@ -35,7 +35,7 @@ fn main() -> Result<(), common::Error> {
     println!("Parent process {}.", process::id());
     let pool = Pool::new(4)?; // `Pool::per_core()`: as many workers as cores
     let workers = pool.processes();
-    let results: Vec<_> = (0..5).map(|i| pool.apply_async(long_time_task, (i,))).collect();
+    let results: Vec<_> = (0..5).map(|i| pool.apply_async(long_time_task, i)).collect();
     println!("Waiting for all subprocesses done...");
     let pool = pool.close(); // from here on there is no `apply_async` ...
     pool.join()?; // ... and only from here on there is a `join`

@@ -8,7 +8,7 @@ use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
 use std::error::Error;
 use std::process;
 
-fn square(questions: IpcReceiver<u64>, answers: IpcSender<(u64, u32)>) -> usize {
+fn square((questions, answers): (IpcReceiver<u64>, IpcSender<(u64, u32)>)) -> usize {
     let mut answered = 0;
     while let Ok(n) = questions.recv() {
         answers.send((n * n, process::id())).expect("who asks also listens");

@@ -15,7 +15,7 @@ fn read() -> u64 {
 fn main() -> Result<(), Box<dyn Error>> {
     common::init();
     let (reader, mut writer) = os_pipe::pipe()?;
-    let p = Process::new(read, ()).stdin(reader).start()?;
+    let p = Process::new(|()| read(), ()).stdin(reader).start()?;
 
     let forgotten = writer.try_clone()?;
     writer.write_all(b"Hello")?;

@@ -34,8 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let bytes = vec![7; SIZE];
     let shared = IpcSharedMemory::from_bytes(&bytes); // copied once, into the shared pages
 
-    let copied = measure(|| Process::new(last_of_copy, (bytes.clone(),)).start()?.join())?;
-    let handed = measure(|| Process::new(last_of_shared, (shared.clone(),)).start()?.join())?;
+    let copied = measure(|| Process::new(last_of_copy, bytes.clone()).start()?.join())?;
+    let handed = measure(|| Process::new(last_of_shared, shared.clone()).start()?.join())?;
     println!(
         "A process that gets 8 MiB as a Vec: {:.1} ms.",
         copied.as_secs_f64() * 1e3

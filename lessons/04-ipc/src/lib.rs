@@ -16,7 +16,7 @@
 //! # use ipc_channel::ipc::{self, IpcReceiver};
 //! # fn read(queue: IpcReceiver<char>) {}
 //! let (_sender, receiver) = ipc::channel::<char>()?;
-//! let pr = Process::new(read, (receiver,));
+//! let pr = Process::new(read, receiver);
 //! let value = receiver.recv()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -27,6 +27,6 @@
 //! # use common::Process;
 //! # fn read(pipe: os_pipe::PipeReader) {}
 //! let (reader, _writer) = os_pipe::pipe()?;
-//! let p = Process::new(read, (reader,));
+//! let p = Process::new(read, reader);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

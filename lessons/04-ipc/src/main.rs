@@ -17,7 +17,7 @@ use std::io::{BufRead, BufReader};
 use std::{process, thread, time::Duration};
 
 // Two processes run this. Each has an end of the queue to put values into.
-fn write(queue: IpcSender<char>, values: String) {
+fn write((queue, values): (IpcSender<char>, String)) {
     println!("Process to write: {}", process::id());
     for value in values.chars() {
         println!("Put {value} to queue...");
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     // Each end is moved to the process that uses it. The parent keeps `output` alone, for an end
     // to write that it forgot to give away would keep a reader waiting for ever.
-    let pr = Process::new(read, (receiver,)).stdout(input).start()?;
+    let pr = Process::new(read, receiver).stdout(input).start()?;
     let pw1 = Process::new(write, (sender.clone(), "ABC".to_string())).start()?;
     let pw2 = Process::new(write, (sender, "XYZ".to_string())).start()?;
 

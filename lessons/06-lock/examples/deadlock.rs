@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     common::init();
     let (report, reports) = ipc::channel()?;
     // A daemon: whatever becomes of us, no process stays behind that can never end.
-    let p = Process::new(run_proc, (report,)).daemon(true).start()?;
+    let p = Process::new(run_proc, report).daemon(true).start()?;
 
     let mut lines = [reports.recv()?, reports.recv()?];
     lines.sort(); // which thread came first says nothing

@@ -1,41 +1,50 @@
-//! What `Process` and `Pool` can run: a function with its arguments in a tuple.
+//! What `Process` and `Pool` can run: a function pointer, `fn(A) -> R`, whose argument and result can travel.
 
-use crate::sys::{self, Entry};
+use crate::error::Error;
+use crate::sys::CodeRef;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// A function that another process can call with the arguments `Args`, a tuple: `fn(A) -> R` is a `Target<(A,)>`,
-/// `fn(A, B) -> R` a `Target<(A, B)>`, and so on up to eight.
+/// What can travel between processes: every type that serde turns into bytes and back, and that borrows nothing.
 ///
-/// Implemented for functions, and for closures that capture nothing. You never implement it yourself.
+/// It is implemented for all of them; you never implement it yourself. A type of your own becomes a message by
+/// `#[derive(serde::Serialize, serde::Deserialize)]`:
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Point {
+///     x: i32,
+///     y: i32,
+/// }
+///
+/// fn norm(p: Point) -> i32 {
+///     p.x * p.x + p.y * p.y
+/// }
+///
+/// fn main() -> Result<(), common::Error> {
+///     common::init();
+///     let p = common::Process::new(norm, Point { x: 3, y: 4 }).start()?;
+///     assert_eq!(p.join()?, 25);
+///     Ok(())
+/// }
+/// ```
+///
+/// Without it:
+///
+/// ```compile_fail,E0277
+/// struct Point(i32, i32);
+/// common::Process::new(|p: Point| p.0 + p.1, Point(3, 4));
+/// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot run in another process with the arguments `{Args}`",
-    label = "not a function of these arguments, or a closure that captures variables",
-    note = "a target is a function whose arguments come in a tuple: `Process::new(run_proc, (\"test\".to_string(),))`",
-    note = "a closure that captures variables cannot travel to another process: make them arguments"
+    message = "`{Self}` cannot travel to another process",
+    label = "this type cannot be turned into bytes and back",
+    note = "write `#[derive(serde::Serialize, serde::Deserialize)]` above `{Self}`, and put `serde = {{ version = \"1\", features = [\"derive\"] }}` under [dependencies] in Cargo.toml"
 )]
-pub trait Target<Args>: Copy + Send + Sync + 'static {
-    /// What the function returns.
-    type Output;
-    /// Calls the function.
-    fn call(self, args: Args) -> Self::Output;
-}
+pub trait Message: Serialize + DeserializeOwned + 'static {}
 
-macro_rules! target_for_tuples {
-    ($(($($name:ident)*))*) => { $(
-        impl<Function, Output, $($name),*> Target<($($name,)*)> for Function
-        where
-            Function: Fn($($name),*) -> Output + Copy + Send + Sync + 'static,
-        {
-            type Output = Output;
-            #[allow(non_snake_case)]
-            fn call(self, ($($name,)*): ($($name,)*)) -> Output {
-                self($($name),*)
-            }
-        }
-    )* };
-}
-
-target_for_tuples! { () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) }
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + 'static> Message for T {}
 
 /// Why a call gave no result although its process lives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,27 +57,23 @@ pub(crate) enum Fault {
     Result(String),
 }
 
-/// The [`Entry`] by which another process calls `F`.
-pub(crate) fn entry_of<F, Args>(_: F) -> Entry
-where
-    F: Target<Args>,
-    Args: DeserializeOwned,
-    F::Output: Serialize,
-{
-    // Evaluated here, so that the message names the caller's line.
-    let _: F = sys::only_value_of::<F>();
-    Entry::of(call_encoded::<F, Args>)
+/// A function that another run of this program can call.
+pub(crate) fn code_ref<A: Message, R: Message>(f: fn(A) -> R) -> Result<CodeRef, Error> {
+    CodeRef::new::<Box<Fault>, _>(call_encoded::<A, R>, f).ok_or(Error::ForeignFunction)
 }
 
-fn call_encoded<F, Args>(args: &[u8], result: &mut Vec<u8>) -> Result<(), Box<Fault>>
-where
-    F: Target<Args>,
-    Args: DeserializeOwned,
-    F::Output: Serialize,
-{
+/// # Safety
+///
+/// `target` is the address of a `fn(A) -> R`.
+unsafe fn call_encoded<A: Message, R: Message>(
+    target: usize,
+    args: &[u8],
+    result: &mut Vec<u8>,
+) -> Result<(), Box<Fault>> {
+    // SAFETY: as the caller promises.
+    let f = unsafe { std::mem::transmute::<usize, fn(A) -> R>(target) };
     let args = postcard::from_bytes(args).map_err(|error| Box::new(Fault::Arguments(error.to_string())))?;
-    let output = sys::only_value_of::<F>().call(args);
-    encode_into(&output, result).map_err(|error| Box::new(Fault::Result(error.to_string())))
+    encode_into(&f(args), result).map_err(|error| Box::new(Fault::Result(error.to_string())))
 }
 
 /// Appends the encoded value; on an error, `bytes` is as before.
@@ -107,9 +112,21 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
 }
 
 /// Calls a function of this program, and turns a panic into a [`Fault`].
-pub(crate) fn run(entry: Entry, args: &[u8], result: &mut Vec<u8>) -> Result<(), Box<Fault>> {
+///
+/// # Safety
+///
+/// As [`CodeRef::call`].
+pub(crate) unsafe fn run(function: CodeRef, args: &[u8], result: &mut Vec<u8>) -> Result<(), Box<Fault>> {
     let before = result.len();
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| entry.function()(args, result)));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        // SAFETY: as the caller promises.
+        let called = unsafe { function.call(args, result) };
+        called.unwrap_or_else(|| {
+            Err(Box::new(Fault::Arguments(
+                "they are for no function of this program".to_owned(),
+            )))
+        })
+    }));
     outcome.unwrap_or_else(|payload| {
         result.truncate(before);
         let message = if let Some(text) = payload.downcast_ref::<&str>() {
