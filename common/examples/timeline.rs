@@ -2,6 +2,7 @@
 //! `TIMELINE=1 cargo run -p common --example timeline`. With words as arguments: the parts that are named by them.
 
 use common::{Pool, Process, timeline};
+use ipc_channel::ipc::{self, IpcSender};
 use std::sync::{Barrier, Mutex};
 use std::{env, process, thread, time::Duration};
 
@@ -49,6 +50,59 @@ fn parent(_: ()) -> Result<(), String> {
     child.and_then(|child| child.join()).map_err(|error| error.to_string())
 }
 
+fn echo(n: u32) -> u32 {
+    n
+}
+
+/// Pools that are dropped: while tasks run and others wait, and as soon as the last result is there.
+fn dropped() -> Result<(), common::Error> {
+    let pool = Pool::new(2)?;
+    let rest: Vec<_> = (0..5).map(|_| pool.apply_async(sleep, 60_000)).collect();
+    sleep(50);
+    drop(pool);
+    assert!(rest.iter().all(|task| task.get().is_err()));
+    for _ in 0..10 {
+        let pool = Pool::new(2)?;
+        assert_eq!(pool.map(echo, 0..200)?.len(), 200);
+    }
+    sleep(50); // so that the workers' ends are seen
+    Ok(())
+}
+
+/// A worker ends after each task, and another one takes its place.
+fn recycled() -> Result<(), common::Error> {
+    let pool = Pool::builder().processes(1).maxtasksperchild(1).build()?;
+    (0..3).try_for_each(|_| pool.apply(sleep, 20))?;
+    pool.close().join()
+}
+
+/// Two threads of a child wait for each other's lock, until the child is killed.
+fn deadlock() -> Result<(), common::Error> {
+    let (report, reports) = ipc::channel().unwrap();
+    let child = Process::new(embrace, report).start()?;
+    (0..2).for_each(|_| reports.recv().unwrap());
+    sleep(80);
+    child.kill()?;
+    assert!(child.join().is_err());
+    Ok(())
+}
+
+fn embrace(report: IpcSender<()>) {
+    let (left, right, both_hold_one) = (Mutex::new(()), Mutex::new(()), Barrier::new(2));
+    let hold = |first: &Mutex<()>, second: &Mutex<()>, label: &str| {
+        let _first = first.lock().unwrap();
+        both_hold_one.wait();
+        let _blocked = timeline::blocked(label);
+        report.send(()).unwrap();
+        let _second = second.lock().unwrap();
+    };
+    thread::scope(|scope| {
+        let (left, right, hold) = (&left, &right, &hold);
+        scope.spawn(move || hold(left, right, "right, and holds left"));
+        scope.spawn(move || hold(right, left, "left, and holds right"));
+    });
+}
+
 /// A process in a process.
 fn family() -> Result<(), common::Error> {
     let child = Process::new(parent, ()).name("Child").start()?;
@@ -63,9 +117,9 @@ fn threads() -> Result<(), common::Error> {
             let work = || {
                 let _lane = timeline::span("round");
                 together.wait();
-                let waiting = timeline::wait("lock");
+                let blocked = timeline::blocked("lock");
                 let _held = lock.lock().unwrap();
-                drop(waiting);
+                drop(blocked);
                 sleep(60);
             };
             thread::Builder::new()
@@ -132,6 +186,9 @@ type Part = (&'static str, fn() -> Result<(), common::Error>);
 const PARTS: &[Part] = &[
     ("five", five),
     ("killed", killed),
+    ("dropped", dropped),
+    ("recycled", recycled),
+    ("deadlock", deadlock),
     ("family", family),
     ("threads", threads),
     ("many", many),

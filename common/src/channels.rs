@@ -1,213 +1,260 @@
-//! Ends of `ipc-channel` among a process's arguments.
+//! Ends of `ipc-channel` in what is sent to a new process; and how they are noticed where they cannot go.
 //!
 //! A channel's end is not bytes: it is a descriptor, and `ipc-channel` can hand it over only in a message of its own. When
-//! serde meets one, the crate puts the descriptor aside (for this thread) and writes its place in that list. The next message
-//! that this thread sends over any of its channels takes the list along.
+//! serde meets one, that crate puts the descriptor into a list (of this thread) and encodes its index there. The next message
+//! that this thread sends over any of its channels takes the list along. Invariant: whatever is encoded here, the list is
+//! empty again afterwards, so that nothing travels with a stranger's message, and no descriptor is lost.
 //!
-//! So: encode the arguments, and see how long the list has become. It is empty nearly always, and the bytes go through the
-//! ordinary pipe. If it is not, the child opens a one-shot server and tells its address; the message goes there. The child
-//! is the server, because `accept` has no time limit: a child that waits for a dead parent can be ended by its lifeline,
-//! a parent that waits for a dead child would hang.
+//! **Where they can go**, [`encode`] finds out whether there are any by encoding one more, a *probe*: its index is their
+//! number. If there are, the child opens a one-shot server and tells its address, and the list goes there; the bytes go
+//! through the ordinary pipe. The child is the server, because `accept` has no time limit: a child can wake itself up when
+//! its parent has ended, a parent that waits for a dead child would hang.
+//!
+//! **Where they cannot go**, [`encode_plain`] must cost next to nothing. A type that owns nothing (`needs_drop`) has none in
+//! it: that is known when the program is compiled. Any other value is encoded twice, the second time only to compare: plain
+//! values give the same bytes, but the end of a channel gives its index in a list that has become longer. Only then is the
+//! list looked at.
+//!
+//! Called by `function` (results), `pool` (tasks) and `spawn` (what a new process is to call).
 
-use crate::error::Error;
-use crate::function::{self, Fault, encode_into};
-use crate::sys::CodeRef;
-use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender};
-use os_pipe::PipeWriter;
+use crate::error::{Error, RemoteError};
+use crate::message::{encode_into, encodes_to};
+use crate::os;
+use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender, IpcSharedMemory};
 use serde::{Deserialize, Deserializer, Serialize};
-use std::any::type_name;
 use std::cell::Cell;
+use std::mem::needs_drop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::rc::Rc;
 
-/// Encoded arguments. While it lives, its thread's list is in use.
-pub(crate) struct Arguments {
-    bytes: Vec<u8>,
-    /// How many channels are among them, encoded as a place in the list.
-    place: Vec<u8>,
-    /// Shared memory has a list of its own, which cannot be looked at without making some.
-    shared_memory: bool,
-    /// A sender without a receiver. `None`: there cannot be channels among them.
-    dead: Option<IpcSender<()>>,
-}
-
-/// Encodes arguments. `what` names them in an error.
-pub(crate) fn encode<T: Serialize>(value: &T, what: impl Fn() -> String) -> Result<Arguments, Error> {
-    let mut arguments = Arguments {
-        bytes: Vec::new(),
-        place: Vec::new(),
-        shared_memory: false,
-        dead: None,
+/// Appends an encoded value that must not have ends of channels in it; on an error, `bytes` is as before.
+#[inline]
+pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), String> {
+    let before = bytes.len();
+    let check = needs_drop::<T>().then(|| EmptyTheList);
+    encode_into(value, bytes).map_err(|error| error.to_string())?;
+    let large = bytes.len() - before > PROBED; // then to look at the list costs less
+    if check.is_none() || !large && encodes_to(value, &bytes[before..]) {
+        std::mem::forget(check); // nothing has come into the list
+        return Ok(());
+    }
+    // It is large, or there are ends of channels in it, or it is not encoded twice in the same way.
+    let nothing = match Probe::new() {
+        Ok(probe) => probe.finds_nothing(),
+        Err(_) => large && encodes_to(value, &bytes[before..]),
     };
-    if !is_plain(type_name::<T>()) {
-        let (dead, _) = ipc::channel().map_err(|error| Error::start("a channel", error))?;
-        arguments.dead = Some(dead);
-        arguments.shared_memory = type_name::<T>().contains("IpcSharedMemory");
-        arguments.empty_the_list(); // a message of the program's own that failed may have left something there
+    if !nothing {
+        bytes.truncate(before);
+        return Err(
+            "there are ends of channels, or shared memory, in it. They can be given to a Process and to a pool's \
+                    initializer only"
+                .to_owned(),
+        );
     }
-    encode_into(value, &mut arguments.bytes).map_err(|error| Error::encode(what(), error))?;
-    if let Some(dead) = &arguments.dead {
-        // The next place in the list is the number of channels that are there already.
-        encode_into(dead, &mut arguments.place).map_err(|error| Error::encode(what(), error))?;
-    }
-    Ok(arguments)
+    Ok(())
 }
 
-/// Does this type's name consist of the standard library's types alone? Then there is no channel in it, and no need to make
-/// one to find that out.
-fn is_plain(type_name: &str) -> bool {
-    let path = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == ':';
-    type_name.split(|letter| !path(letter)).all(|word| {
-        let library = ["alloc::", "core::", "std::"]
-            .iter()
-            .any(|library| word.starts_with(library));
-        let number = word
-            .trim_start_matches(['u', 'i', 'f'])
-            .trim_end_matches("size")
-            .chars()
-            .all(|d| d.is_ascii_digit());
-        library || number || matches!(word, "bool" | "char" | "str")
-    })
+/// Values of more bytes are not encoded twice.
+const PROBED: usize = 1 << 16;
+
+/// Does so when it is dropped: also if `Serialize` fails or panics.
+struct EmptyTheList;
+
+impl Drop for EmptyTheList {
+    fn drop(&mut self) {
+        let _ = Probe::new().map(|probe| probe.empty_the_list());
+    }
 }
 
-/// Encodes arguments that may be decoded more than once: they must not have channels among them.
-pub(crate) fn encode_plain<T: Serialize>(value: &T, what: &str) -> Result<Vec<u8>, Error> {
-    let mut arguments = encode(value, || what.to_owned())?;
-    if arguments.have_channels() {
-        let message = "there are ends of channels among them; give those to a Process".to_owned();
-        return Err(Error::Encode {
-            what: what.to_owned(),
-            message,
-        });
-    }
-    Ok(std::mem::take(&mut arguments.bytes))
-}
+/// A sender without a receiver.
+struct Probe(IpcSender<()>);
 
-impl Arguments {
-    pub fn have_channels(&self) -> bool {
-        self.dead.is_some() && (self.place != [0] || self.shared_memory)
+impl Probe {
+    fn new() -> Result<Probe, Error> {
+        let (sender, _) = ipc::channel().map_err(|error| Error::system("a channel".to_owned(), error))?;
+        Ok(Probe(sender))
     }
 
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Adds itself to the list. The encoded index is the number of those that were there before.
+    fn index(&self) -> Vec<u8> {
+        let mut index = Vec::new();
+        let _ = encode_into(&self.0, &mut index);
+        index
     }
 
-    /// Sends the arguments, with their channels, to the address that the child told.
-    pub fn send_to(&self, address: String) -> Result<(), Error> {
-        let server = IpcSender::connect(address).map_err(|error| Error::start("a channel to a new process", error))?;
-        // A child that ended meanwhile: `join` tells how.
-        let _ = server.send(Parcel {
-            arguments: self.bytes.clone(),
-            place: self.place.clone(),
-        });
-        Ok(())
+    /// Are both lists, of channels and of shared memory, empty?
+    fn finds_nothing(&self) -> bool {
+        let _masked = os::mask_signals(); // where files may not be large, making one is a signal
+        let mut index = Vec::new();
+        let memory = catch_unwind(|| IpcSharedMemory::from_byte(0, 1));
+        self.index() == [0] && memory.is_ok_and(|memory| encode_into(&memory, &mut index).is_ok() && index == [0])
     }
 
-    /// A message that fails takes the list along, and drops it.
+    /// A message that fails takes the lists along, and drops them. (With too many ends in it, `ipc-channel` panics.)
     fn empty_the_list(&self) {
-        if let Some(dead) = &self.dead {
-            let _ = dead.send(());
+        let _masked = os::mask_signals();
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0.send(())));
+    }
+}
+
+/// An encoded value that may have ends of channels in it. While it lives, its thread's list is in use.
+pub(crate) struct Encoded {
+    pub bytes: Vec<u8>,
+    /// Of the probe, which is the last in the list.
+    index: Vec<u8>,
+    probe: Option<Probe>,
+}
+
+/// `ipc-channel` sends at most 64 descriptors at once, two of which are ours.
+const MAX_ENDS: u8 = 62;
+
+/// Encodes a value for a new process.
+pub(crate) fn encode<T: Serialize>(value: &T, what: impl Fn() -> String) -> Result<Encoded, Error> {
+    let mut encoded = Encoded {
+        bytes: Vec::new(),
+        index: Vec::new(),
+        probe: None,
+    };
+    if !needs_drop::<T>() {
+        encode_into(value, &mut encoded.bytes).map_err(|error| Error::encode(what(), error))?;
+        return Ok(encoded);
+    }
+    let probe = encoded.probe.insert(Probe::new()?);
+    probe.empty_the_list(); // a message of the program's own that failed may have left something there
+    encode_into(value, &mut encoded.bytes).map_err(|error| Error::encode(what(), error))?;
+    encoded.index = probe.index();
+    match encoded.index[..] {
+        [0] if encodes_to(value, &encoded.bytes) => {
+            probe.empty_the_list();
+            encoded.probe = None; // no shared memory either
+        }
+        [0..=MAX_ENDS] => {}
+        _ => {
+            return Err(Error::encode(
+                what(),
+                format!("there are more than {MAX_ENDS} ends of channels in it"),
+            ));
         }
     }
+    Ok(encoded)
 }
 
-impl Drop for Arguments {
-    fn drop(&mut self) {
-        self.empty_the_list();
+impl Encoded {
+    pub fn has_channels(&self) -> bool {
+        self.probe.is_some()
+    }
+
+    /// Sends the list to the address that the child told. An error: the child has ended, or an end was sent before, to
+    /// somebody else.
+    pub fn send_to(&self, address: &str) -> std::io::Result<()> {
+        let _masked = os::mask_signals(); // `ipc-channel` gives up when one comes
+        let index = self.index.clone();
+        let server = IpcSender::connect(address.to_owned());
+        remove_server(address); // nobody needs the name any more
+        server?.send(ChannelMessage { index }).map_err(std::io::Error::other)
     }
 }
 
-/// The message with the channels.
-#[derive(Serialize, Deserialize)]
-struct Parcel {
-    arguments: Vec<u8>,
-    place: Vec<u8>,
+impl Drop for Encoded {
+    fn drop(&mut self) {
+        self.probe.iter().for_each(Probe::empty_the_list);
+    }
 }
 
-/// What a target left: its verdict and its encoded result.
-pub(crate) type Outcome = (Result<(), Box<Fault>>, Vec<u8>);
+/// What the list travels with.
+#[derive(Serialize, Deserialize)]
+struct ChannelMessage {
+    index: Vec<u8>,
+}
 
 thread_local! {
-    static ENTRY: Cell<Option<CodeRef>> = const { Cell::new(None) };
-    static OUTCOME: Cell<Option<Outcome>> = const { Cell::new(None) };
+    /// What is to be done when the list has come. False: it was not decoded to its end.
+    static ON_ARRIVAL: Cell<Option<Box<dyn FnOnce() -> bool>>> = const { Cell::new(None) };
 }
 
-/// A [`Parcel`] on its arrival. The channels in it can be found only while it is being decoded, so that is when the target
-/// is called.
-struct Arrival;
+/// A [`ChannelMessage`] as it comes in. The channels in the list can be decoded only while it is being decoded itself, so that
+/// is when the target is called.
+struct RunOnDecode;
 
-impl Serialize for Arrival {
+impl Serialize for RunOnDecode {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_unit() // `ipc-channel` wants both directions; this one is never taken
     }
 }
 
-impl<'de> Deserialize<'de> for Arrival {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Arrival, D::Error> {
-        let parcel = Parcel::deserialize(deserializer)?;
-        // The last place in the list is the dead sender's.
-        let dead = postcard::from_bytes::<IpcSender<()>>(&parcel.place).map_err(serde::de::Error::custom)?;
-        drop(dead);
-        if let Some(entry) = ENTRY.take() {
-            let mut result = Vec::new();
-            // SAFETY: `run_with_channels` vouches for it.
-            let verdict = unsafe { function::run(entry, &parcel.arguments, &mut result) };
-            OUTCOME.set(Some((verdict, result)));
+impl<'de> Deserialize<'de> for RunOnDecode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RunOnDecode, D::Error> {
+        let message = ChannelMessage::deserialize(deserializer)?;
+        // The probe is the last in the list.
+        drop(postcard::from_bytes::<IpcSender<()>>(&message.index).map_err(serde::de::Error::custom)?);
+        let took_all = ON_ARRIVAL.take().is_none_or(|run| run());
+        if !took_all {
+            // `ipc-channel` panics about ends that nobody took. This process is about to exit.
+            for index in 0..message.index[0] {
+                let _ = postcard::from_bytes::<IpcSender<()>>(&[index]).map(std::mem::forget);
+            }
         }
-        Ok(Arrival)
+        Ok(RunOnDecode)
     }
 }
 
-/// On most systems, a server is a socket in the temporary directory. Its address has room for 107 bytes, and a longer one is
-/// cut in silence; and where there is no such directory, `ipc-channel` panics instead of saying so.
-fn open_server() -> Result<(IpcOneShotServer<Arrival>, String), String> {
-    const ROOM: usize = 107 - "/.tmpXXXXXX/socket".len();
-    let folder = std::env::temp_dir();
-    if cfg!(all(unix, not(target_vendor = "apple"))) && folder.as_os_str().len() > ROOM {
-        return Err(format!(
-            "the name of the temporary directory {} is too long for a socket",
-            folder.display()
-        ));
-    }
-    std::panic::catch_unwind(IpcOneShotServer::<Arrival>::new)
-        .map_err(|_| {
+/// What a call left: how it went, and its encoded result.
+pub(crate) type Outcome = (Result<(), Box<RemoteError>>, Vec<u8>);
+
+/// In the child: where the list is to come. On most systems, that is a socket in the temporary directory. Its address has room
+/// for 107 bytes, and a longer one is cut in silence; and where there is no such directory, `ipc-channel` panics.
+pub(crate) struct Server(IpcOneShotServer<RunOnDecode>);
+
+impl Server {
+    /// The server, and its address.
+    pub fn open() -> Result<(Server, String), String> {
+        const ROOM: usize = 107 - "/.tmpXXXXXX/socket".len();
+        let folder = std::env::temp_dir();
+        if cfg!(all(unix, not(target_vendor = "apple"))) && folder.as_os_str().len() > ROOM {
+            return Err(format!(
+                "the name of the temporary directory {} is too long for a socket",
+                folder.display()
+            ));
+        }
+        let opened = catch_unwind(IpcOneShotServer::new);
+        let opened = opened.map_err(|_| {
             format!(
                 "a socket cannot be made in the temporary directory {}",
                 folder.display()
             )
-        })?
-        .map_err(|error| error.to_string())
+        });
+        let (server, address) = opened?.map_err(|error| error.to_string())?;
+        Ok((Server(server), address))
+    }
+
+    /// Waits for the list, and calls `run`, which decodes what was encoded with it.
+    pub fn run(self, run: impl FnOnce() -> Outcome + 'static) -> Result<Outcome, String> {
+        let outcome = Rc::new(Cell::new(None));
+        let result = outcome.clone();
+        let masked = os::mask_signals(); // `ipc-channel` gives up when one comes
+        let on_arrival = move || {
+            drop(masked);
+            let outcome = run();
+            let took_all = !matches!(&outcome.0, Err(error) if matches!(**error, RemoteError::Arguments(_)));
+            result.set(Some(outcome));
+            took_all
+        };
+        ON_ARRIVAL.set(Some(Box::new(on_arrival)));
+        let accepted = self.0.accept().map_err(|error| error.to_string());
+        ON_ARRIVAL.take();
+        outcome.take().ok_or_else(|| accepted.err().unwrap_or_default())
+    }
 }
 
-/// In the child: tells its address, waits for the arguments there, and runs the target with them.
-///
-/// # Safety
-///
-/// As [`CodeRef::call`].
-pub(crate) unsafe fn run_with_channels(to_parent: &mut PipeWriter, entry: CodeRef) -> Result<Outcome, String> {
-    let server = open_server();
-    // No address: nothing is to be sent.
-    let address = server.as_ref().map_or("", |(_, address)| address.as_str());
-    crate::child::write_block(to_parent, &[address.as_bytes()]).map_err(|error| error.to_string())?;
-    let (server, _) = server?;
-    ENTRY.set(Some(entry));
-    let arrived = server.accept().map_err(|error| error.to_string());
-    OUTCOME.take().ok_or_else(|| arrived.err().unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_types_of_the_standard_library_are_plain() {
-        struct Mine;
-        assert!(is_plain(type_name::<()>()));
-        assert!(is_plain(type_name::<(u8, i128, usize, isize, f64, bool, char, &str)>()));
-        assert!(is_plain(
-            type_name::<(Vec<Option<String>>, [u8; 3], std::time::Duration)>()
-        ));
-        assert!(is_plain(type_name::<std::collections::BTreeMap<String, Box<[u64]>>>()));
-        assert!(!is_plain(type_name::<Mine>()));
-        assert!(!is_plain(type_name::<(u8, Vec<IpcSender<u8>>)>()));
-        assert!(!is_plain(type_name::<Option<ipc::IpcSharedMemory>>()));
+/// Takes away what a server leaves whose process ends before it is used.
+pub(crate) fn remove_server(address: &str) {
+    let socket = Path::new(address);
+    let folder = socket
+        .parent()
+        .filter(|folder| folder.parent() == Some(&std::env::temp_dir()));
+    if let Some(folder) = folder.filter(|_| socket.file_name().is_some_and(|name| name == "socket")) {
+        let _ = std::fs::remove_file(socket);
+        let _ = std::fs::remove_dir(folder);
     }
 }

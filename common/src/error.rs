@@ -1,7 +1,10 @@
-//! What can go wrong, as sentences.
+//! What can go wrong, as sentences. Each says what was tried, what went wrong and, where that is known, what to do.
+//!
+//! Invariant: one error for one thing, and `Display` is the whole sentence: `source()` has nothing to add. (A field that is
+//! called `source` is there for matching; `r#` keeps `thiserror` from taking it for more.)
 
-use crate::function::Fault;
-use crate::sys::Exit;
+use crate::os::Exit;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -16,24 +19,59 @@ use std::time::Duration;
 /// let error = common::Pool::new(0).err().unwrap();
 /// assert_eq!(error.to_string(), "a pool needs at least one process, but 0 were asked for");
 /// ```
-#[derive(Clone)]
+#[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A process was to be started in a program that did not call [`init`](crate::init).
+    #[error(
+        "cannot start a process before common::init() was called: write `common::init();` as the first line of main (in a \
+         test file: `common::init_in_tests!();` outside of all functions)"
+    )]
     NotInitialised,
     /// The function does not lie in the file that contains `common`: it comes from another dynamic library, or was made at
     /// run time. Another process could not find it.
+    #[error(
+        "the target cannot be called in another process: its code is not part of the file that contains `common` (does it \
+         come from another dynamic library, or was it made at run time?)"
+    )]
     ForeignFunction,
+    /// A handle was used in a copy of its process that `fork()` made. The copy has no part in the pools and processes of the
+    /// process that it was copied from; it can make its own.
+    #[error(
+        "this process is a copy, made by fork(), of the one whose pool or process this is: only that one can use it; make a \
+         new one here"
+    )]
+    ForkedCopy,
     /// A pool of no processes was asked for.
+    #[error("a pool needs at least one process, but 0 were asked for")]
     NoWorkers,
-    /// The system refused: too many processes or open files, no memory, the program's file is gone.
+    /// Workers were to be replaced after no task at all.
+    #[error("a worker needs at least one task before it is replaced, but maxtasksperchild is 0")]
+    NoTasks,
+    /// A process (or a pool) could not be started: too many processes or open files, no memory, the program's file is gone.
+    #[error("{name} could not be started: {}", .r#source)]
+    #[non_exhaustive]
     Start {
         /// What was to be started.
         name: String,
         /// What the system said.
-        source: Arc<io::Error>,
+        r#source: Arc<io::Error>,
+    },
+    /// The system refused something else.
+    #[error("{what}: {}", .r#source)]
+    #[non_exhaustive]
+    System {
+        /// What was tried: "SIGTERM to Process-1".
+        what: String,
+        /// What the system said.
+        r#source: Arc<io::Error>,
     },
     /// A process ended before it reached [`init`](crate::init).
+    #[error(
+        "{name} exited with code {} before it reached common::init(): is that the first line of main?",
+        code_name(.code)
+    )]
+    #[non_exhaustive]
     NeverReady {
         /// Its name.
         name: String,
@@ -41,6 +79,8 @@ pub enum Error {
         code: i32,
     },
     /// Arguments or a result could not be turned into bytes.
+    #[error("{what} could not be turned into bytes: {message}")]
+    #[non_exhaustive]
     Encode {
         /// What it was: "the arguments of Process-1".
         what: String,
@@ -48,6 +88,8 @@ pub enum Error {
         message: String,
     },
     /// Bytes could not be turned into arguments or a result.
+    #[error("{what} could not be read back from bytes: {message}")]
+    #[non_exhaustive]
     Decode {
         /// What it was: "the result of Process-1".
         what: String,
@@ -55,6 +97,8 @@ pub enum Error {
         message: String,
     },
     /// The target panicked.
+    #[error("the target panicked{}: {message}", at(.location))]
+    #[non_exhaustive]
     Panicked {
         /// The panic's message.
         message: String,
@@ -63,6 +107,8 @@ pub enum Error {
     },
     /// The process called `exit` instead of returning from its target. On Windows it may also have been killed, or have
     /// crashed: each end has an exit code there.
+    #[error("{name} exited with code {} before its target returned", code_name(.code))]
+    #[non_exhaustive]
     Exited {
         /// Its name.
         name: String,
@@ -70,6 +116,8 @@ pub enum Error {
         code: i32,
     },
     /// A signal ended the process (never on Windows, which has none).
+    #[error("{name} was killed by {}", signal_name(.signal))]
+    #[non_exhaustive]
     Signaled {
         /// Its name.
         name: String,
@@ -77,16 +125,26 @@ pub enum Error {
         signal: i32,
     },
     /// The process ended, but nobody can say how: its exit status went to somebody else.
-    Vanished {
+    #[error("{name} ended, but its exit status is lost: does this program ignore SIGCHLD, or wait for any child?")]
+    #[non_exhaustive]
+    StatusLost {
         /// Its name.
         name: String,
     },
-    /// Something that is no result came through a worker's pipe; the worker was ended.
-    Garbled {
+    /// What came from a process is not what it sends: somebody else wrote into its pipe or its memory. A worker is ended
+    /// then.
+    #[error(
+        "{name} sent something else than results: does its target write to descriptors that it did not open, or to memory \
+         that is not its own?"
+    )]
+    #[non_exhaustive]
+    ProtocolViolation {
         /// Its name.
         name: String,
     },
     /// Not ready within the time that was given. Later it may be.
+    #[error("{what} is not ready after {after:?}; it can be waited for again")]
+    #[non_exhaustive]
     TimedOut {
         /// What was waited for.
         what: String,
@@ -94,23 +152,35 @@ pub enum Error {
         after: Duration,
     },
     /// The pool was terminated before this task was done.
+    #[error("the pool was terminated before this task was done")]
     Terminated,
     /// A worker's initializer failed, several times in a row, so that the pool gave up.
+    #[error("the pool gave up: its workers could not be made ready, the last because {0}")]
     Initializer(Arc<Error>),
     /// One item of a `map` failed.
+    #[error("item {index}: {}", .r#source)]
+    #[non_exhaustive]
     Item {
         /// Which, counted from 0.
         index: usize,
         /// How.
-        source: Arc<Error>,
+        r#source: Arc<Error>,
     },
     /// Tasks failed whose results nobody was waiting for any more.
-    Uncollected {
+    #[error("{}{first}", unobserved(.count))]
+    #[non_exhaustive]
+    UnobservedFailures {
         /// How many.
         count: usize,
         /// The first of them.
         first: Arc<Error>,
     },
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl Error {
@@ -119,10 +189,17 @@ impl Error {
         matches!(self, Error::TimedOut { .. })
     }
 
-    pub(crate) fn start(name: &str, source: impl Into<io::Error>) -> Error {
+    pub(crate) fn start(name: &str, error: impl Into<io::Error>) -> Error {
         Error::Start {
             name: name.to_owned(),
-            source: Arc::new(source.into()),
+            source: Arc::new(error.into()),
+        }
+    }
+
+    pub(crate) fn system(what: String, error: impl Into<io::Error>) -> Error {
+        Error::System {
+            what,
+            source: Arc::new(error.into()),
         }
     }
 
@@ -132,13 +209,17 @@ impl Error {
         match exit {
             Exit::Code(code) => Error::Exited { name, code },
             Exit::Signal(signal) => Error::Signaled { name, signal },
-            Exit::Unknown => Error::Vanished { name },
+            Exit::Unknown => Error::StatusLost { name },
         }
     }
 
     /// The same, of one that did not reach `init`. A signal comes from outside, and says all.
     pub(crate) fn never_ready(name: &str, exit: Exit) -> Error {
         match exit {
+            Exit::Code(FAILED_TO_BEGIN) => {
+                let sentence = format!("it exited with code {FAILED_TO_BEGIN}, and said why on its standard error");
+                Error::start(name, io::Error::other(sentence))
+            }
             Exit::Code(code) => Error::NeverReady {
                 name: name.to_owned(),
                 code,
@@ -147,38 +228,53 @@ impl Error {
         }
     }
 
-    pub(crate) fn fault(fault: Fault, name: &str) -> Error {
-        match fault {
-            Fault::Panic(message, location) => Error::Panicked { message, location },
-            Fault::Arguments(message) => Error::Decode {
-                what: format!("the arguments of {name}"),
-                message,
-            },
-            Fault::Result(message) => Error::Encode {
-                what: format!("the result of {name}"),
-                message,
-            },
-        }
+    pub(crate) fn protocol_violation(name: &str) -> Error {
+        Error::ProtocolViolation { name: name.to_owned() }
     }
 
-    pub(crate) fn encode(what: impl Into<String>, error: postcard::Error) -> Error {
+    pub(crate) fn encode(what: impl Into<String>, message: impl ToString) -> Error {
         Error::Encode {
             what: what.into(),
-            message: error.to_string(),
+            message: message.to_string(),
         }
     }
 
-    pub(crate) fn decode(what: impl Into<String>, error: postcard::Error) -> Error {
+    pub(crate) fn decode(what: impl Into<String>, message: impl ToString) -> Error {
         Error::Decode {
             what: what.into(),
-            message: error.to_string(),
+            message: message.to_string(),
+        }
+    }
+
+    pub(crate) fn remote(error: RemoteError, name: &str) -> Error {
+        match error {
+            RemoteError::Panic(message, location) => Error::Panicked { message, location },
+            RemoteError::Arguments(message) => Error::decode(format!("the arguments of {name}"), message),
+            RemoteError::Result(message) => Error::encode(format!("the result of {name}"), message),
+            RemoteError::Setup(message) => Error::start(name, io::Error::other(message)),
         }
     }
 }
 
+/// Exit code of a child that came to `init` and could not begin.
+pub(crate) const FAILED_TO_BEGIN: i32 = 70;
+
+/// Why a call gave no result although its process can still say so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RemoteError {
+    /// The function panicked: message, and file with line.
+    Panic(String, Option<String>),
+    /// The arguments did not decode.
+    Arguments(String),
+    /// The result did not encode.
+    Result(String),
+    /// The process could not be made ready for the call.
+    Setup(String),
+}
+
 /// "3"; the codes of Windows for faults are known as "0xc0000409".
-fn code_name(code: i32) -> String {
-    if cfg!(windows) && code < 0 {
+fn code_name(code: &i32) -> String {
+    if cfg!(windows) && *code < 0 {
         format!("{code:#x}")
     } else {
         code.to_string()
@@ -186,95 +282,23 @@ fn code_name(code: i32) -> String {
 }
 
 /// "signal 9 (SIGKILL)".
-fn signal_name(signal: i32) -> String {
+fn signal_name(signal: &i32) -> String {
     #[cfg(unix)]
-    if let Ok(known) = nix::sys::signal::Signal::try_from(signal) {
+    if let Ok(known) = nix::sys::signal::Signal::try_from(*signal) {
         return format!("signal {signal} ({})", known.as_str());
     }
     format!("signal {signal}")
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Error::NotInitialised => f.write_str(
-                "cannot start a process before common::init() was called: write `common::init();` as the first line of \
-                 main (in a test file: `common::init_in_tests!();` outside of all functions)",
-            ),
-            Error::ForeignFunction => f.write_str(
-                "the target cannot be called in another process: its code is not part of the file that contains `common` \
-                 (does it come from another dynamic library, or was it made at run time?)",
-            ),
-            Error::NoWorkers => f.write_str("a pool needs at least one process, but 0 were asked for"),
-            Error::Start { name, source } => write!(f, "{name} could not be started: {source}"),
-            Error::NeverReady { name, code } => write!(
-                f,
-                "{name} exited with code {} before it reached common::init(): is that the first line of main?",
-                code_name(*code)
-            ),
-            Error::Encode { what, message } => write!(f, "{what} could not be turned into bytes: {message}"),
-            Error::Decode { what, message } => write!(f, "{what} could not be read back from bytes: {message}"),
-            Error::Panicked {
-                message,
-                location: Some(place),
-            } => write!(f, "the target panicked at {place}: {message}"),
-            Error::Panicked {
-                message,
-                location: None,
-            } => write!(f, "the target panicked: {message}"),
-            Error::Exited { name, code } => {
-                write!(
-                    f,
-                    "{name} exited with code {} before its target returned",
-                    code_name(*code)
-                )
-            }
-            Error::Signaled { name, signal } => write!(f, "{name} was killed by {}", signal_name(*signal)),
-            Error::Vanished { name } => write!(
-                f,
-                "{name} ended, but its exit status is lost: does this program ignore SIGCHLD, or wait for any child?"
-            ),
-            Error::Garbled { name } => write!(
-                f,
-                "{name} was ended because something else than results came from it: does the task write to descriptors \
-                 that it did not open?"
-            ),
-            Error::TimedOut { what, after } => {
-                write!(f, "{what} is not ready after {after:?}; it can be waited for again")
-            }
-            Error::Terminated => f.write_str("the pool was terminated before this task was done"),
-            Error::Initializer(source) => {
-                write!(
-                    f,
-                    "the pool gave up: its workers could not be made ready, the last because {source}"
-                )
-            }
-            Error::Item { index, source } => write!(f, "item {index}: {source}"),
-            Error::Uncollected { count: 1, first } => write!(f, "a task failed whose result was thrown away: {first}"),
-            Error::Uncollected { count, first } => {
-                write!(
-                    f,
-                    "{count} tasks failed whose results were thrown away, the first because {first}"
-                )
-            }
-        }
-    }
+fn at(location: &Option<String>) -> String {
+    location
+        .as_ref()
+        .map_or_else(String::new, |place| format!(" at {place}"))
 }
 
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Start { source, .. } => Some(&**source),
-            Error::Initializer(source) | Error::Item { source, .. } | Error::Uncollected { first: source, .. } => {
-                Some(&**source)
-            }
-            _ => None,
-        }
+fn unobserved(count: &usize) -> String {
+    match count {
+        1 => "a task failed whose result was thrown away: ".to_owned(),
+        count => format!("{count} tasks failed whose results were thrown away, the first because "),
     }
 }

@@ -1,5 +1,4 @@
-//! `Process` and `Pool` for Rust, after Python's `multiprocessing`: a function runs in another process, and its result comes
-//! back.
+//! Python's `multiprocessing` for Rust: [`Process`] and [`Pool`] run a function in another process and bring its result back.
 //!
 //! ```
 //! use common::{Pool, Process};
@@ -20,14 +19,17 @@
 //! }
 //! ```
 //!
-//! # The story
+//! The crate is not on crates.io. Copy its folder, and depend on the copy with `common = { path = "../common" }`.
 //!
-//! **A process is started.** [`Process::new`] takes a function and its arguments, as Python's `target=` and `args=`.
-//! [`start`](Process::start) executes this same program once more. There, [`init`] sees that it is a child, calls the function,
-//! sends the result home, and exits: the rest of `main` is the parent's alone. Python calls this start method *spawn*. It
-//! works on Linux, macOS and Windows alike, and in programs with threads, where `fork` alone does not.
+//! # A tour
 //!
-//! **Its end is told in full.** [`join`](Child::join) gives what the function returned, or says what happened instead:
+//! **Start a process.** [`Process::new`] takes a function and its argument, like Python's `target=` and `args=`; several
+//! arguments are a tuple. [`start`](Process::start) runs the current program once more. In the new process, [`init`] calls the
+//! function, sends the result to the parent and exits, so that the rest of `main` runs in the parent only. Python calls this
+//! start method *spawn*. Unlike `fork`, it works on Linux, macOS and Windows, and in programs that have threads.
+//!
+//! **Learn how it ended.** [`join`](Child::join) returns what the function returned, or an error that says what happened
+//! instead: a panic with its message and place, an exit code, or a signal.
 //!
 //! ```
 //! # use common::Process;
@@ -45,9 +47,9 @@
 //! }
 //! ```
 //!
-//! **Many small tasks want workers that stay.** A [`Pool`] starts its processes once. [`apply_async`](Pool::apply_async)
-//! hands out one task and gives a handle; [`map`](Pool::map) hands out many; [`imap`](Pool::imap) hands out as many as you
-//! take results, even of an endless input.
+//! **Use a pool for many small tasks.** A [`Pool`] starts its processes once. [`apply_async`](Pool::apply_async) submits one
+//! task and returns a handle to its result; [`map`](Pool::map) submits many and waits for all of them;
+//! [`imap`](Pool::imap) yields results while it takes items, even from an endless input.
 //!
 //! ```
 //! # use common::Pool;
@@ -69,8 +71,8 @@
 //! }
 //! ```
 //!
-//! **Something goes wrong.** A task that panics, calls `exit`, or is killed is an error of that task alone. Its worker is
-//! replaced, and all others get their results:
+//! **Let tasks fail.** If a task panics, calls `exit` or is killed, only that task fails. Its worker is replaced, and every
+//! other task gets its result.
 //!
 //! ```
 //! # use common::Pool;
@@ -88,78 +90,164 @@
 //! }
 //! ```
 //!
-//! **The parent goes.** Workers and daemons end with it, however it ends; other processes are waited for.
+//! **Let the compiler check the rules.** A process that was not started has no `join`. An open pool has no `join`, and a
+//! closed one has no `apply_async`. A closure that captures variables is not a target. [`Process`] and [`Pool`] show the
+//! compiler's messages.
 //!
-//! # What the compiler holds
+//! **Test it.** Write [`init_in_tests!`] once in a test file, outside of all functions; then `Process` and `Pool` work in every
+//! `#[test]`.
 //!
-//! A process that was not started has no `join`. An open pool has no `join`; a closed one has no `apply_async`. A closure
-//! that captures variables does not compile as a target. See [`Process`] and [`Pool`] for the messages.
+//! **See it.** With `TIMELINE=1` in the environment, a program draws its processes and tasks when it ends: see [`timeline`].
 //!
-//! # Tests
+//! # From Python
 //!
-//! In a test file, write [`init_in_tests!`] once, outside of all functions; then `Process` and `Pool` work in every `#[test]`.
+//! | `multiprocessing` | here |
+//! |---|---|
+//! | `if __name__ == '__main__':`, `freeze_support` | [`init`], as the first line of `main` |
+//! | `Process(target=f, args=(a, b))` | [`Process::new(f, (a, b))`](Process::new), with `fn f((a, b): (A, B))` or <code>&#124;(a, b)&#124; f(a, b)</code> |
+//! | `Process(name=…, daemon=…)` | [`name`](Process::name), [`daemon`](Process::daemon) |
+//! | `start`, `join`, `join(timeout)`, `is_alive`, `pid`, `exitcode`, `terminate`, `kill` | the same, on the [`Child`] that [`start`](Process::start) returns; [`join_timeout`](Child::join_timeout) |
+//! | `close`, a subclass with `run`, `sentinel`, `authkey` | none: drop the `Child`; write a function; wait in a thread that calls `join`; not needed |
+//! | `current_process`, `parent_process` | [`current_process`], [`parent_process`] |
+//! | `active_children` | none: keep the [`Child`]ren in a `Vec` |
+//! | `cpu_count` | [`std::thread::available_parallelism`]; [`Pool::per_core`] uses it |
+//! | `set_start_method`, `get_context`, `set_executable` | none: the start method is always *spawn*, and the program is always this one |
+//! | `Pool(n)`, `Pool()` | [`Pool::new`], [`Pool::per_core`] |
+//! | `Pool(initializer=…, initargs=…, maxtasksperchild=…)` | [`Pool::builder`]; `maxtasksperchild` counts items, where Python counts chunks |
+//! | `apply`, `apply_async`, `map`, `map_async`, `imap`, `imap_unordered` | the same; [`map_with_chunksize`](Pool::map_with_chunksize) for `chunksize=` |
+//! | `starmap`, `starmap_async` | `map`, `map_async` over tuples |
+//! | `callback=`, `error_callback=` | `for result in pool.imap_unordered(…)` |
+//! | `AsyncResult.get`, `get(timeout)`, `ready` | [`get`](AsyncResult::get), [`get_timeout`](AsyncResult::get_timeout), [`ready`](AsyncResult::ready) |
+//! | `AsyncResult.wait`, `successful` | none: `get` again later; `get().is_ok()` |
+//! | `close`, `join`, `terminate` | [`close`](Pool::close), then [`join`](ClosedPool::join); [`terminate`](Pool::terminate) |
+//! | `with Pool() as pool:` | a block: a pool that is dropped is terminated |
+//! | `ProcessPoolExecutor`: `submit`, `map`, `as_completed` | `apply_async`, `imap`, `imap_unordered` |
+//! | `dummy.Pool`, `ThreadPool` | the crate rayon |
+//! | `Queue`, `SimpleQueue`, `Pipe` | `ipc_channel::ipc::channel`, whose ends go into the argument of a `Process` or of a pool's initializer (lesson 04) |
+//! | `JoinableQueue` | none: return a result for each item |
+//! | `Pipe` of bytes, `connection.Connection` | `os_pipe`, as [`stdin`](Process::stdin) and [`stdout`](Process::stdout) of a process (lesson 04) |
+//! | `connection.wait` | `ipc_channel::ipc::IpcReceiverSet` |
+//! | `connection.Listener`, `Client` | `std::net`, `std::os::unix::net` |
+//! | `Value`, `Array`, `sharedctypes` | none: return values, and add them up in the parent |
+//! | `shared_memory` | `ipc_channel::ipc::IpcSharedMemory` (lesson 04) |
+//! | `Lock`, `RLock`, `Semaphore`, `Event`, `Condition`, `Barrier` between processes | none: send a message, or lock a file (`File::lock`, from Rust 1.89 on); between threads `std::sync` (lesson 06) |
+//! | `Manager`, proxies | none: let one process own the value and answer messages |
+//! | `TimeoutError`, `ProcessError` | [`Error::is_timeout`], [`Error`] |
+//! | `get_logger`, `log_to_stderr` | none: `TIMELINE=1` shows what happens |
+//!
+//! # When not to use it
+//!
+//! * **Tasks that cannot bring the program down, and data that may be shared**: threads, or rayon for loops. They are cheaper,
+//!   and nothing has to be copied.
+//! * **Another program**: [`std::process::Command`].
+//! * **Thousands of connections that mostly wait**: `async`, for instance with tokio.
+//! * **More than one machine**: a job queue, or MPI.
+//! * **Code that you do not trust**: a sandbox. A process of this crate may do whatever its user may do.
+//!
+//! # What can travel
+//!
+//! Arguments and results are copied as bytes, so they must be [`Message`]s: types that own their data and implement serde's two
+//! traits. [`Message`] says which of serde's attributes do not survive the journey (`skip_serializing_if`, `flatten`,
+//! `untagged` and their like). A function travels as its address, so a closure must not capture anything, and the function
+//! must belong to the program itself, not to another dynamic library.
+//!
+//! The ends of `ipc-channel`'s channels and its shared memory can be part of a [`Process`]'s argument, and of the argument of a
+//! pool's initializer, from where they reach every worker. Elsewhere they are an [`Error::Encode`].
+//!
+//! # Beside procspawn
+//!
+//! [procspawn](https://docs.rs/procspawn) runs functions in processes in the same way: same start method, same form of target. It
+//! is on crates.io, has been in use for years, can encode as JSON what postcard cannot, and can pass environment variables. This
+//! crate adds what its pool lacks: a task whose worker dies gets an error that names the signal or exit code, a panic costs no
+//! process, results can be collected in any order, a queued task needs no descriptors, several tasks are under way to each
+//! worker, and there are `map` and `imap`.
+//!
+//! A trivial task costs about a hundredth of what it costs in procspawn or in Python's `Pool.apply_async`, and two to three times
+//! what it costs in a thread pool (rayon's `spawn`, the result through a channel). `cargo bench -p common` measures them side by
+//! side.
+//!
+//! # What is left to you
+//!
+//! * A [`Child`] that is dropped is waited for, unless it is a daemon: if `main` returns early with an error, the program ends
+//!   only once its children have ended. `std::process::exit` does not wait for them.
+//! * When a target returns, its process ends, and the threads that it started end with it. Python waits for them: so
+//!   should the target, with `join` or a scope.
+//! * A task may start processes. [`Pool::terminate`] ends the workers, not what they have started.
+//! * A pool in a `static` is not dropped: tasks that it has accepted are lost when `main` returns. Close and join it.
+//! * What a task prints without a newline is lost when its worker is ended by dropping the pool.
+//! * A signal to the whole process group (`kill -TERM -PGID`) also reaches the workers, and ends the tasks that they run.
+//!   Workers that are stopped by SIGSTOP outlive their parent until somebody continues them.
+//! * In a program with `#[tokio::main]`, write an ordinary `main` that calls [`init`] before it builds the runtime: otherwise
+//!   targets run inside a runtime.
+//! * A task runs on the main thread of its process. If it needs more stack, let it start a thread that has more.
 //!
 //! # Where systems differ
 //!
-//! The same program runs everywhere, and what is not in this table is the same everywhere. A number is that of the tests
-//! that look at it (`cargo test -p common b08`). FreeBSD is as macOS unless said otherwise.
+//! The same program runs everywhere. What is not in this table is the same everywhere, and FreeBSD is like macOS unless the table
+//! says otherwise. The numbers are those of the tests (`cargo test -p common b08`).
 //!
 //! | | Linux | macOS | Windows |
 //! |---|---|---|---|
-//! | a process is started by | `posix_spawn` of `/proc/self/exe` | `posix_spawn` of the program's path | `CreateProcess` of the program's path |
-//! | what it inherits (b13) | the standard streams, and what is passed to it | the same | the same; what is passed is copied into it (`DuplicateHandle`) |
-//! | its name in `ps` and the like (b04) | command line, and (15 bytes) the name of the process | command line | not shown |
-//! | one that ended and was not waited for (b05) | a zombie, until its [`Child`] is asked or dropped | the same | there are no zombies: only the handle is left |
-//! | [`join_timeout`](Child::join_timeout) notices a result (b07) | at once | at once, the process's end within 1 ms | within 10 ms: a pipe cannot be waited for with a time limit |
-//! | [`terminate`](Child::terminate) (b08) | SIGTERM: exit code −15 | the same | as `kill`: there is no polite request |
+//! | how a process is started | `posix_spawn` of `/proc/self/exe` | `posix_spawn` of the program's path | `CreateProcess` of the program's path |
+//! | what it inherits (b13) | the standard streams, and what is passed to it (programs that are linked statically: also descriptors without close-on-exec) | the standard streams, and what is passed to it | the same; what is passed is copied into it (`DuplicateHandle`) |
+//! | its name in `ps` and similar tools (b04) | the first 15 bytes of it (`ps -e`, `top`) | not shown (FreeBSD: as its title) | not shown |
+//! | an ended child that nobody has waited for (b05) | is a zombie until its [`Child`] is asked or dropped | the same | is gone; only the handle is left |
+//! | [`join_timeout`](Child::join_timeout) notices a result, or an end (b07) | at once (before Linux 5.3: within 1 ms) | at once | an end at once, a result within 10 ms: Windows cannot wait for a pipe with a time limit |
+//! | [`terminate`](Child::terminate) (b08) | SIGTERM: exit code −15 | the same | the same as `kill`: there is no polite request |
 //! | [`kill`](Child::kill) (b08) | SIGKILL: exit code −9, [`Error::Signaled`] | the same | exit code 1, [`Error::Exited`]: there are no signals, and [`exitcode`](Child::exitcode) is that of `exit(1)` |
 //! | `exit(n)` (b09) | the lowest 8 bits of n | the same | all 32 bits of n |
-//! | `abort`, an access violation, a stack overflow (b40) | SIGABRT, SIGSEGV: −6, −11 | the same | exit codes 0xc0000409, 0xc0000005, 0xc00000fd (negative as `i32`) |
-//! | the parent ends, even killed (b12, b14, b44) | daemons and workers end within milliseconds: they watch a pipe | the same | the same: they wait for the parent's process |
-//! | standard input, seen from C in a child (b15) | the same as from Rust | the same | at its end: only Rust's `stdin` is put back |
-//! | the program's file is moved or deleted while it runs (b18) | no matter | [`Error::Start`] with its path (FreeBSD finds a moved one) | the same; a program that runs cannot be deleted |
-//! | it is replaced, by a rebuild (b18) | no matter, the old one goes on | the new process sees it, says so on stderr, and exits with code 70 | the same |
-//! | cores that count for [`Pool::per_core`] (b26) | those that affinity and the control group leave | all | all of the processor group |
+//! | `abort`, access violation, stack overflow (b40) | SIGABRT, SIGSEGV: −6, −11 | the same | exit codes 0xc0000409, 0xc0000005, 0xc00000fd (negative as `i32`) |
+//! | when the parent ends, even killed (b12, b14, b44) | daemons and workers end within milliseconds: they watch a pipe. Stopped ones end when they go on | the same | the same: they wait for the parent's process |
+//! | standard input, read from C in a child (b15) | the same as from Rust | the same | at its end: only Rust's `stdin` is put back |
+//! | the program's file is moved or deleted while it runs (b18) | does not matter | [`Error::Start`] with its path (FreeBSD finds a moved file) | the same; a running program cannot be deleted |
+//! | the file is replaced, by a rebuild (b18) | does not matter: the old program goes on (with `common` in a dynamic library: as on macOS) | the new process notices, says so on stderr, and exits with code 70 | the same |
+//! | cores that [`Pool::per_core`] counts (b26) | those that affinity and the control group leave | all | all of the processor group |
 //! | a limit of open descriptors (b32, b45) | `ulimit -n`: what needs more is [`Error::Start`]; a queued task needs none | the same | there is none |
-//! | Ctrl-C in the terminal (b43) | reaches a [`Process`]; workers of a [`Pool`] take no notice, programs that a task starts do | the same | the same |
-//! | a worker is stopped (b48) | by SIGSTOP: delays its own tasks only | the same | there is no such signal |
-//! | in a test, a child is told the program's arguments (b49) | yes (musl: no, Rust learns them in `main`) | yes (FreeBSD: as musl) | yes |
-//! | the [`timeline`] of a program that leaves by `exit` (b50) | is drawn | the same | is drawn when the system tells of the end, which Wine does not |
-//! | arguments of the program together | about 2 MB (128 KiB each) | 1 MiB, with the environment | 32,767 characters |
-//! | stack of the target | 8 MiB (`ulimit -s`) | 8 MiB | 1 MiB (the linker's choice) |
-//! | shared memory of a pool | `memfd_create` | `shm_open`, its name taken away at once (FreeBSD: `memfd_create`) | `CreateFileMapping` without a name |
-//! | ends of `ipc-channel` among the arguments | sockets in the temporary directory, for a moment | Mach ports (FreeBSD: as Linux) | named pipes |
-//! | `fork()` (lesson 01) | yes: the copy has no part in processes and pools, and holds up nobody's end | the same | no |
-//! | all else that b01 to b50 look at | the same | the same | the same |
+//! | Ctrl-C in the terminal (b43) | reaches a [`Process`]; workers of a [`Pool`] ignore it, programs that a task starts do not | the same | the same |
+//! | stopping a worker (b48) | by SIGSTOP: delays its own tasks only | the same | there is no such signal |
+//! | a child in a test sees the program's arguments (b49) | yes (with musl no: Rust learns them in `main`) | yes (FreeBSD: as with musl) | yes |
+//! | the [`timeline`] of a program that leaves by `exit` (b50) | is drawn | the same | is drawn when the system reports the end, which Wine does not do |
+//! | size of all arguments of the program | about 2 MB (128 KiB each) | 1 MiB, with the environment | 32,767 characters |
+//! | stack of the target | 8 MiB (`ulimit -s`) | 8 MiB | 1 MiB (the linker decides) |
+//! | a pool's shared memory | `memfd_create`, sealed against getting smaller | `shm_open`, its name removed at once (FreeBSD: `memfd_create`) | `CreateFileMapping` without a name |
+//! | ends of `ipc-channel` in an argument | sockets in the temporary directory, for a moment | Mach ports (FreeBSD: as Linux) | named pipes |
+//! | `fork()` (lesson 01) | allowed: the copy has no part in the parent's processes and pools, and can make its own | the same | does not exist |
 //!
-//! On Windows, and on the other systems too, a task runs on the main thread of its process: what needs more stack starts a thread with more.
+//! # The way through it
 //!
-//! # How it works
+//! To read the source, take the files in this order; each begins with what it is for and what it guarantees.
 //!
-//! Read the files in this order; each begins with what it is about.
-//!
-//! * `function`: what can run elsewhere, and how a function is named there
-//! * `child`: how a program is started again, and what it does first
-//! * `process`: [`Process`] and [`Child`]
-//! * `channels`: ends of `ipc-channel` among the arguments
-//! * `pool`: [`Pool`]; below it `queue` (who does what), `ticket` (who started what), `worker` (the other side)
-//! * [`timeline`]: who ran when, as a picture
-//! * `sys`: the systems, and everything `unsafe`; `sync`: locks, which loom takes the place of where it checks the pool
+//! 1. `process`: [`Process`] and [`Child`], as you use them. `init`: what a new process does first.
+//! 2. `spawn`: how the program is run again, and what parent and child say to each other. Below it, `function` and `message`:
+//!    how a function and its argument become bytes; `channels`: how ends of `ipc-channel` travel.
+//! 3. `pool::claim`: who starts a task, settled by one number in shared memory.
+//! 4. `pool::ring`: how tasks and results go through shared memory. `pool::worker`: the worker's side.
+//! 5. `pool::slot`: a worker as the pool sees it. `pool::queue`: which task goes where. `pool::collector`: the thread that takes
+//!    results in.
+//! 6. `pool::supervisor`: a thread for each worker, which starts it, waits for its end and replaces it.
+//! 7. `pool` itself: [`Pool`], and what a caller holds: [`AsyncResult`], [`MapResult`], [`Imap`].
+//! 8. `os`: the systems, and everything `unsafe`. `sync`: locks, which loom replaces where it checks the pool.
 
-#[doc(hidden)]
-pub use child::init_before_main;
-pub use child::{ProcessInfo, current_process, init, parent_process};
+#[doc(inline)]
+pub use ::timeline;
 pub use error::Error;
-pub use function::Message;
+pub use init::init;
+#[doc(hidden)]
+pub use init::init_before_main;
+pub use message::Message;
+#[doc(hidden)]
+pub use os::{Constructor, Texts};
 pub use pool::{AsyncResult, ClosedPool, Imap, MapResult, Pool, PoolBuilder};
 pub use process::{Child, Process};
+pub use spawn::{ProcessInfo, current_process, parent_process};
 
 mod channels;
-mod child;
 mod error;
 mod function;
+mod init;
+mod message;
+mod os;
 mod pool;
 mod process;
+mod spawn;
 mod sync;
-mod sys;
-pub mod timeline;

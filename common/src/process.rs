@@ -1,17 +1,21 @@
-//! `Process`, after Python's `multiprocessing.Process`.
+//! `Process` and `Child`, after Python's `multiprocessing.Process`.
+//!
+//! Invariants: whether a child has ended is asked of the system, never concluded from its pipe, which somebody else may hold
+//! open; what it sent is read as long as it lives, believed only if it is well formed, and kept, so that `join` says the same
+//! again. Called by users, and on the child's side by `init`.
 
-use crate::channels::{self, Arguments};
-use crate::child::{self, Ends, Family, Greeting, LENGTH};
-use crate::error::Error;
-use crate::function::{self, Fault, Message, code_ref};
-use crate::sys::{self, CodeRef, Exit, OwnedHandle, Proc};
+use crate::error::{Error, RemoteError};
+use crate::function;
+use crate::message::{Message, decode};
+use crate::os::{self, Event, Exit, OwnedHandle, Owner, borrow};
+use crate::spawn::{self, Call, Ends, Liveness};
 use crate::timeline;
-use os_pipe::PipeReader;
-use serde::{Deserialize, Serialize};
-use std::io::{BufReader, Read};
+use os_pipe::{PipeReader, PipeWriter};
+use std::cmp::Ordering;
+use std::io::{ErrorKind, Read};
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 /// A function that is to run in a process of its own: not started yet.
@@ -68,14 +72,16 @@ use std::time::{Duration, Instant};
 /// common::Process::new(move |()| println!("{n}"), ());
 /// ```
 ///
+/// Otherwise than in Python, the process ends when its target returns, even if the target has started threads that still run;
+/// and `exit` in a target waits neither for threads nor for the target's own children.
+///
 /// Source: [`multiprocessing.Process`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Process).
 #[must_use = "a process does nothing before it is started: call `start`"]
 pub struct Process<R> {
     name: String,
     daemon: bool,
     stdio: [Option<OwnedHandle>; 3],
-    function: Result<CodeRef, Error>,
-    encode: Encode,
+    call: Call,
     result: PhantomData<fn() -> R>,
 }
 
@@ -105,23 +111,26 @@ impl<R: Message> Process<R> {
     /// function that relies on something having been set up.
     pub fn new<A: Message + Send>(target: fn(A) -> R, arg: A) -> Process<R> {
         Process {
-            name: child::next_name("Process"),
+            name: spawn::next_name("Process"),
             daemon: false,
             stdio: [None, None, None],
-            function: code_ref(target),
-            encode: Box::new(move |name| channels::encode(&arg, || format!("the arguments of {name}"))),
+            call: Call::new(target, arg),
             result: PhantomData,
         }
     }
 
-    /// Gives it a name, seen by `ps` (not on Windows), in errors, and by [`current_process`](crate::current_process) inside.
-    /// The default is `Process-1` and so on.
+    /// Gives it a name, seen in errors, and by [`current_process`](crate::current_process) inside. The default is `Process-1`
+    /// and so on.
+    ///
+    /// On Linux `top` and `ps -e` show its first 15 bytes, on FreeBSD `ps` shows all of it. What the process was called with
+    /// (`args()`, `ps aux`) is the same as in its parent.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Makes it a daemon: it ends when the process that started it ends, however that ends, and nobody waits for it.
+    /// Makes it a daemon: it ends when the process that started it ends, however that ends, and nobody waits for it. (One that
+    /// is stopped, by SIGSTOP, ends when it goes on.) Its own children end with it only if they are daemons.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
         self
@@ -174,199 +183,141 @@ impl<R: Message> Process<R> {
             name,
             daemon,
             stdio,
-            function,
-            encode,
+            call,
             ..
         } = self;
-        let arguments = encode(&name)?;
-        let start = Start {
-            greeting: Greeting::to(&name),
-            function: function?,
-            daemon,
-            channels: arguments.have_channels(),
-        };
-        let start =
-            postcard::to_stdvec(&start).map_err(|error| Error::encode(format!("the orders for {name}"), error))?;
-        let through_pipe = if arguments.have_channels() {
-            &[]
-        } else {
-            arguments.bytes()
-        };
-
-        let mut started = child::start("process", &name, None, &stdio)?;
-        drop(stdio); // from here on, the child alone holds them
-        // Orders that the pipe takes at once can be looked at again: see `Answer::reached_init`. For larger ones, the
-        // child must be the only reader: then a write does not wait for one that has ended.
-        let orders = started
-            .child_reads
-            .filter(|_| start.len() + through_pipe.len() < SURELY_IN_A_PIPE);
-        let sent = child::write_block(&mut started.to_child, &[&start, through_pipe]);
-        drop(started.to_child);
-        let answer = Answer {
-            pipe: started.from_child,
-            bytes: Vec::new(),
-            complete: false,
-            orders,
-            refused: sent.is_err(),
-        };
+        let encoded = call.encode(&name)?;
+        drop(call); // from here on, what the argument owns is the child's alone
+        let mut started = spawn::start("process", &name, &[], &stdio)?;
+        drop(stdio);
+        let told = spawn::send_start(&mut started, &name, &daemon, Some(&encoded));
         let child = Child {
             name,
             daemon,
+            owner: Owner::me(),
             process: Arc::new(started.process),
             killed: AtomicBool::new(false),
-            answer: Mutex::new(answer),
-            family: started.family,
+            answer: Mutex::new(Answer {
+                pipe: Some(started.from_child),
+                bytes: Vec::new(),
+            }),
+            _to_child: started.to_child,
+            unread: started.child_reads,
+            took_all: matches!(told, Ok(true)),
+            liveness: started.liveness,
             result: PhantomData,
         };
-        // A child that ended meanwhile reads nothing. `join` tells how it ended.
-        if sent.is_ok() && arguments.have_channels() {
-            let address = child.await_address()?;
-            if !address.is_empty() {
-                arguments.send_to(address)?;
-            }
+        if told.is_err() {
+            let _ = child.kill();
         }
-        Ok(child)
+        told.map(|_| child)
     }
 }
 
-/// Encodes the arguments of a process with this name.
-type Encode = Box<dyn FnOnce(&str) -> Result<Arguments, Error> + Send>;
-
-/// What a child is told first; its arguments follow.
-#[derive(Serialize, Deserialize)]
-struct Start {
-    greeting: Greeting,
-    function: CodeRef,
-    daemon: bool,
-    channels: bool,
-}
-
-/// So many bytes fit into every system's pipe, so that writing them does not wait for a reader.
-const SURELY_IN_A_PIPE: usize = 4000;
-
-/// Usual orders are shorter: a larger buffer would only be more memory to touch, and its first touch takes time.
-const ORDERS: usize = 512;
+/// What a process is told besides what it is to call: is it a daemon?
+type Config = bool;
 
 /// A child's answer; a value's bytes follow.
-#[derive(Serialize, Deserialize)]
-struct Verdict(Result<(), Box<Fault>>);
+type Outcome = Result<(), Box<RemoteError>>;
 
 /// Exit code of a process whose target panicked, as of any Rust program.
 const PANICKED: i32 = 101;
 
-/// In the child: runs the target. Returns the exit code, or `None` if there is nobody to talk to.
-pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
-    let Ends {
-        from_parent,
-        mut to_parent,
-        lifeline,
-        ..
-    } = Ends::new(handles)?;
-    sys::ANSWERS.set(&to_parent);
-    let Ok(orders) = child::read_block(&mut BufReader::with_capacity(ORDERS, from_parent)) else {
-        return Some(0); // nobody is there any more who wants anything
+/// In the child: runs the target. Returns the exit code.
+pub(crate) fn run_child(mut ends: Ends) -> Result<i32, String> {
+    os::close_after_fork(os::ANSWERS, &ends.to_parent);
+    let Some(start) = ends.read_start::<Config>()? else {
+        return Ok(0);
     };
-    let (start, args): (Start, _) = postcard::take_from_bytes(&orders).ok()?;
-    if start.daemon {
-        child::end_with_parent(lifeline.try_clone().ok()?).ok()?;
+    let to_parent = Arc::new(ends.to_parent);
+    let last_word = to_parent.clone();
+    let answer = move |outcome: Outcome, result: &[u8]| {
+        let outcome = postcard::to_stdvec(&outcome).unwrap_or_default();
+        let _ = spawn::write_block(&last_word, &[&outcome, result]); // a parent that has ended needs no answer
+    };
+    if start.config {
+        if let Err(problem) = spawn::end_with_parent(start.parent) {
+            answer(Err(Box::new(RemoteError::Setup(problem.clone()))), &[]);
+            return Err(problem);
+        }
     }
-    start.greeting.accept(lifeline)?;
-    let span = timeline::span(""); // the parent told the target's name
-    let (verdict, result) = if start.channels {
-        // SAFETY: as below.
-        unsafe { channels::run_with_channels(&mut to_parent, start.function) }.unwrap_or_else(|error| {
-            let fault = Fault::Arguments(format!("their channels did not arrive: {error}"));
-            (Err(Box::new(fault)), Vec::new())
-        })
-    } else {
-        let mut result = Vec::new();
-        // SAFETY: it came through the pipe that this process's parent passed to it, which runs the same program.
-        (unsafe { function::run(start.function, args, &mut result) }, result)
-    };
+    let call = start.call.ok_or("it was told nothing to do")?;
+    let on_panic = answer.clone();
+    function::on_panic_abort(move |panic| on_panic(Err(Box::new(panic.clone())), &[]));
+    let span = timeline::span("target"); // the parent told the target's name
+    let (outcome, result) = call.run(&to_parent);
     drop(span);
-    let panicked = matches!(&verdict, Err(fault) if matches!(**fault, Fault::Panic(..)));
-    let code = if panicked { PANICKED } else { 0 };
-    let verdict = postcard::to_stdvec(&Verdict(verdict)).ok()?;
-    let _ = child::write_block(&mut to_parent, &[&verdict, &result]); // a parent that has ended needs no answer
-    Some(code)
+    let panicked = matches!(&outcome, Err(error) if matches!(**error, RemoteError::Panic(..)));
+    answer(outcome, &result);
+    // From here: a descriptor that the target has closed must not be closed again, by a destructor.
+    std::process::exit(if panicked { PANICKED } else { 0 })
 }
 
 /// A process that was started.
 ///
 /// All methods take `&self`: one thread can [`join`](Child::join) while another one calls [`kill`](Child::kill).
 ///
-/// When the handle is dropped, the process is waited for, so that no zombie is left; a daemon goes on in the background until
-/// this program ends.
+/// When the handle is dropped, the process is waited for, so that no zombie is left; after a second, a line on the standard
+/// error says so. A daemon goes on in the background until this program ends.
+///
+/// In a copy of this process, made by `fork()`, the handle is good for nothing: dropping it there does nothing, and what would
+/// use the process is [`Error::ForkedCopy`].
 #[must_use = "dropping the handle waits for the process: call `join` to see how it ended"]
 pub struct Child<R> {
     name: String,
     daemon: bool,
-    process: Arc<Proc>,
+    owner: Owner,
+    process: Arc<os::Process>,
     /// `kill` or `terminate` was called: an end before `init` is no riddle then.
     killed: AtomicBool,
     answer: Mutex<Answer>,
-    family: Arc<Family>,
+    /// Nobody writes into it any more. While it is open, `unread` has no end.
+    _to_child: PipeWriter,
+    /// The child's end of `to_child`, or `None`: see `spawn::Started`.
+    unread: Option<PipeReader>,
+    /// It took all that it was told.
+    took_all: bool,
+    liveness: Arc<Liveness>,
     result: PhantomData<fn() -> R>,
 }
 
+/// What came from a child.
 struct Answer {
-    pipe: PipeReader,
+    /// `None`: it has ended, or nothing that the child wrote can come any more.
+    pipe: Option<PipeReader>,
     bytes: Vec<u8>,
-    complete: bool,
-    /// The reading end of the pipe through which the child got its orders, if they were small.
-    orders: Option<PipeReader>,
-    /// The child ended before it had read its orders, which were not small.
-    refused: bool,
 }
 
 impl Answer {
-    /// Reads until the child's end. False: the deadline came first.
-    fn read(&mut self, deadline: Option<Instant>) -> std::io::Result<bool> {
-        // A child that is done writing is not read further: the end of file may be in the hands of a grandchild.
-        while !self.complete && !self.whole() {
-            if let Some(deadline) = deadline {
-                if !sys::wait_readable(&self.pipe, deadline.saturating_duration_since(Instant::now()))? {
-                    if Instant::now() >= deadline {
-                        return Ok(false);
-                    }
-                    continue;
-                }
-            }
-            self.read_some()?;
-        }
-        Ok(true)
+    fn is_readable(&self) -> bool {
+        let pipe = self.pipe.as_ref();
+        pipe.is_some_and(|pipe| os::wait_readable(pipe, Duration::ZERO).unwrap_or(false))
     }
 
-    /// Of a child that has ended: did it come to `init`? There it reads its orders first.
-    fn reached_init(&mut self) -> bool {
-        match &mut self.orders {
-            // Looked at first, or this could wait: if this program forked, there is somebody who could still write.
-            Some(orders) => {
-                !sys::wait_readable(orders, Duration::ZERO).unwrap_or(false) || !matches!(orders.read(&mut [0]), Ok(1))
-            }
-            None => !self.refused,
+    /// Reads what there is.
+    fn read_some(&mut self) {
+        let Some(pipe) = &mut self.pipe else { return };
+        let end = self.bytes.len();
+        self.bytes.resize(end + end.clamp(1 << 12, 1 << 16), 0);
+        let read = pipe.read(&mut self.bytes[end..]);
+        self.bytes.truncate(end + *read.as_ref().unwrap_or(&0));
+        match read {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => self.pipe = None,
+            Ok(_) => {}
         }
     }
 
-    /// Is the child's last word there?
-    fn whole(&self) -> bool {
+    /// The child's last word, if it is all there. An error: there is something else.
+    fn last_word(&self) -> Result<Option<&[u8]>, ()> {
         let Some((length, rest)) = self.bytes.split_first_chunk() else {
-            return false;
+            return Ok(None);
         };
-        rest.len() as u64 >= u64::from_le_bytes(*length)
-    }
-
-    fn read_some(&mut self) -> std::io::Result<()> {
-        let mut piece = [0; 8192];
-        let length = loop {
-            match self.pipe.read(&mut piece) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                outcome => break outcome?,
-            }
-        };
-        self.bytes.extend_from_slice(&piece[..length]);
-        self.complete = length == 0;
-        Ok(())
+        match (rest.len() as u64).cmp(&u64::from_le_bytes(*length)) {
+            Ordering::Less => Ok(None),
+            Ordering::Equal => Ok(Some(rest)),
+            Ordering::Greater => Err(()),
+        }
     }
 }
 
@@ -381,13 +332,13 @@ impl<R> Child<R> {
         &self.name
     }
 
-    /// Does it still run? Returns at once.
+    /// Does it still run? Returns at once. (In a copy of this process, made by `fork()`: false.)
     pub fn is_alive(&self) -> bool {
-        self.process.try_wait().is_none()
+        self.owner.is_surely_me() && self.process.try_wait().is_none()
     }
 
     /// `None` while it runs; then 0 for a target that returned, 101 for one that panicked, n for `exit(n)`, and −9 for a
-    /// process that was killed by signal 9. Returns at once.
+    /// process that was killed by signal 9. Returns at once. (In a copy of this process, made by `fork()`: `None`.)
     ///
     /// On Windows there are no signals: a killed process has exit code 1, and one that crashed a negative number, such as
     /// 0xc0000005 for an access violation.
@@ -396,7 +347,8 @@ impl<R> Child<R> {
     ///
     /// Source: [`multiprocessing.Process.exitcode`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Process.exitcode).
     pub fn exitcode(&self) -> Option<i32> {
-        Some(match self.process.try_wait()? {
+        let exit = self.process_if_mine().ok()?.try_wait()?;
+        Some(match exit {
             Exit::Code(code) => code,
             Exit::Signal(signal) => -signal,
             Exit::Unknown => 255,
@@ -406,42 +358,71 @@ impl<R> Child<R> {
     /// Asks it to end, by SIGTERM; on Windows, which has no such request, the same as [`kill`](Child::kill). No error if it
     /// has ended already. Its own children are not ended, unless they are daemons.
     pub fn terminate(&self) -> Result<(), Error> {
-        self.killed.store(true, Ordering::Release);
-        self.process
+        let process = self.process_if_mine()?;
+        self.killed.store(true, Relaxed);
+        process
             .terminate()
-            .map_err(|error| Error::start(&format!("a signal to {}", self.name), error))
+            .map_err(|error| Error::system(format!("SIGTERM to {}", self.name), error))
     }
 
     /// Ends it, by SIGKILL; on Windows by `TerminateProcess`, with exit code 1. No error if it has ended already.
     pub fn kill(&self) -> Result<(), Error> {
-        self.killed.store(true, Ordering::Release);
-        self.process
+        let process = self.process_if_mine()?;
+        self.killed.store(true, Relaxed);
+        process
             .kill()
-            .map_err(|error| Error::start(&format!("a signal to {}", self.name), error))
+            .map_err(|error| Error::system(format!("killing {}", self.name), error))
     }
 
-    /// Reads the address that a child with channels among its arguments sends first.
-    fn await_address(&self) -> Result<String, Error> {
-        let mut answer = self.answer.lock().unwrap();
-        while !answer.complete && !answer.whole() {
-            answer.read_some().map_err(|error| Error::start(&self.name, error))?;
+    fn process_if_mine(&self) -> Result<&os::Process, Error> {
+        if self.owner.is_surely_me() {
+            Ok(&self.process)
+        } else {
+            Err(Error::ForkedCopy)
         }
-        if !answer.whole() {
-            drop(answer);
-            return Err(self.gone());
+    }
+
+    /// Waits for its end, and reads meanwhile, or it could not write on. `None`: the deadline came first.
+    fn wait_for_end(&self, deadline: Option<Instant>) -> Option<(Exit, MutexGuard<'_, Answer>)> {
+        let mut answer = self.lock_answer(deadline)?;
+        let exit = loop {
+            match self.process.wait_event(answer.pipe.as_ref().map(borrow), deadline) {
+                Event::Readable => answer.read_some(),
+                Event::Ended(exit) => break exit,
+                Event::TimedOut => return None,
+            }
+        };
+        // What it wrote last lies in the pipe. That has its limits; but somebody else may write there forever.
+        let mut reads = 0..64;
+        while reads.next().is_some() && answer.is_readable() {
+            answer.read_some();
         }
-        // If there is no address, the verdict may lie behind it already.
-        let mut block = &answer.bytes[..];
-        let address = child::read_block(&mut block).map_err(|error| Error::start(&self.name, error))?;
-        let used = answer.bytes.len() - block.len();
-        answer.bytes.drain(..used);
-        Ok(String::from_utf8_lossy(&address).into_owned())
+        answer.pipe = None;
+        Some((exit, answer))
+    }
+
+    /// Another thread may be in the middle of `join`: then it has the lock until the child ends.
+    fn lock_answer(&self, deadline: Option<Instant>) -> Option<MutexGuard<'_, Answer>> {
+        loop {
+            match self.answer.try_lock() {
+                Ok(answer) => return Some(answer),
+                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
+                Err(_) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return None,
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
     }
 
     /// What to say of a child that sent no answer.
-    fn gone(&self) -> Error {
-        let exit = self.process.wait();
-        if self.answer.lock().unwrap().reached_init() || self.killed.load(Ordering::Acquire) {
+    fn missing_result(&self, exit: Exit, answer: &Answer) -> Error {
+        // In `init` it reads first what it was told.
+        let reached_init = match &self.unread {
+            Some(unread) => !os::wait_readable(unread, Duration::ZERO).unwrap_or(false),
+            None => self.took_all,
+        };
+        if !answer.bytes.is_empty() && exit == Exit::Code(0) {
+            Error::protocol_violation(&self.name) // it thinks that it has answered
+        } else if reached_init || self.killed.load(Relaxed) {
             Error::ended(&self.name, exit)
         } else {
             Error::never_ready(&self.name, exit)
@@ -486,82 +467,81 @@ impl<R: Message> Child<R> {
     }
 
     fn join_until(&self, timeout: Option<Duration>) -> Result<R, Error> {
+        self.process_if_mine()?;
         let _blocked = (timeout != Some(Duration::ZERO)).then(|| timeline::blocked(&self.name));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let timed_out = || Error::TimedOut {
+        let (exit, answer) = self.wait_for_end(deadline).ok_or_else(|| Error::TimedOut {
             what: self.name.clone(),
             after: timeout.unwrap_or_default(),
+        })?;
+        let garbage = || Error::protocol_violation(&self.name);
+        let Some(bytes) = answer.last_word().map_err(|()| garbage())? else {
+            return Err(self.missing_result(exit, &answer));
         };
-        let mut answer = self.lock_answer(deadline).ok_or_else(timed_out)?;
-        let read = answer
-            .read(deadline)
-            .map_err(|error| Error::start(&format!("reading the result of {}", self.name), error))?;
-        if !read || !self.ends_before(deadline) {
-            return Err(timed_out());
-        }
-        if !answer.whole() {
-            drop(answer);
-            return Err(self.gone());
-        }
-        let what = || format!("the result of {}", self.name);
-        let (Verdict(verdict), value) =
-            postcard::take_from_bytes(&answer.bytes[LENGTH..]).map_err(|error| Error::decode(what(), error))?;
-        verdict.map_err(|fault| Error::fault(*fault, &self.name))?;
-        postcard::from_bytes(value).map_err(|error| Error::decode(what(), error))
-    }
-
-    /// Another thread may be in the middle of `join`: then it has the lock until the child ends.
-    fn lock_answer(&self, deadline: Option<Instant>) -> Option<MutexGuard<'_, Answer>> {
-        let Some(deadline) = deadline else {
-            return Some(self.answer.lock().unwrap());
-        };
-        loop {
-            match self.answer.try_lock() {
-                Ok(answer) => return Some(answer),
-                Err(_) if Instant::now() >= deadline => return None,
-                Err(_) => std::thread::sleep(Duration::from_millis(1)),
-            }
-        }
-    }
-
-    /// Waits for the process itself, once its answer is there: it is on its way out.
-    fn ends_before(&self, deadline: Option<Instant>) -> bool {
-        let Some(deadline) = deadline else {
-            self.process.wait();
-            return true;
-        };
-        while self.process.try_wait().is_none() {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        true
+        let (outcome, value): (Outcome, _) = postcard::take_from_bytes(bytes).map_err(|_| garbage())?;
+        outcome.map_err(|error| Error::remote(*error, &self.name))?;
+        decode(value).map_err(|message| Error::decode(format!("the result of {}", self.name), message))
     }
 }
 
 impl<R> Drop for Child<R> {
     fn drop(&mut self) {
+        if !self.is_alive() {
+            return; // or it belongs to the process that this one is a copy of
+        }
         if self.daemon {
-            if self.is_alive() {
-                // It lives on while the family does, and somebody must take it out of the process table one day. If no
-                // thread is to be had, nobody does.
-                let (process, family) = (self.process.clone(), self.family.clone());
-                let wait = move || {
-                    process.wait();
-                    drop(family);
-                };
-                let _ = std::thread::Builder::new()
-                    .name("common-daemon".to_owned())
-                    .stack_size(64 * 1024)
-                    .spawn(wait);
-            }
-        } else {
-            let _blocked = self.process.try_wait().is_none().then(|| timeline::blocked(&self.name));
-            // Its answer may be larger than the pipe: read, or it would never end.
-            let answer = self.answer.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner());
-            let _ = answer.read(None);
-            self.process.wait();
+            return abandon((self.process.clone(), self.liveness.clone()));
+        }
+        let _blocked = timeline::blocked(&self.name);
+        if self
+            .wait_for_end(Some(Instant::now() + Duration::from_secs(1)))
+            .is_none()
+        {
+            let (name, pid) = (&self.name, self.pid());
+            eprintln!("waiting for {name} (process {pid}): it still runs, and its handle was dropped without `join`");
+            self.wait_for_end(None);
         }
     }
 }
+
+/// Daemons that still ran when their handles were dropped. One thread, of the process with this number, takes them out of the
+/// process table: one that has ended may be a zombie for a second.
+static ABANDONED: Mutex<(u32, Vec<Daemon>)> = Mutex::new((0, Vec::new()));
+type Daemon = (Arc<os::Process>, Arc<Liveness>);
+
+fn abandon(daemon: Daemon) {
+    let _guard = os::fork_guard(); // a copy of this process finds the list unlocked
+    let mut abandoned = ABANDONED.lock().unwrap();
+    abandoned.1.push(daemon);
+    let thread = std::thread::Builder::new().name("common-daemons".to_owned());
+    if abandoned.0 != std::process::id() && thread.spawn(reap_daemons).is_ok() {
+        abandoned.0 = std::process::id();
+    }
+}
+
+fn reap_daemons() {
+    loop {
+        let guard = os::fork_guard();
+        let mut abandoned = ABANDONED.lock().unwrap();
+        abandoned.1.retain(|(process, _)| process.try_wait().is_none());
+        let Some((first, _)) = abandoned.1.first().cloned() else {
+            abandoned.0 = 0;
+            return;
+        };
+        drop((abandoned, guard));
+        first.wait_timeout(Duration::from_secs(1));
+    }
+}
+
+macro_rules! debug_as_a_name {
+    ($($type:ident)*) => {$(
+        impl<R> std::fmt::Debug for $type<R> {
+            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                let mut debug = f.debug_struct(stringify!($type));
+                debug.field("name", &self.name).field("daemon", &self.daemon).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+debug_as_a_name! { Process Child }

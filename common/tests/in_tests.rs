@@ -4,10 +4,38 @@
 use common::{Error, Pool, Process};
 use std::io::{BufRead, BufReader, Write};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::time::Duration;
 use std::{env, process, thread};
 
 common::init_in_tests!();
+
+// What runs before `main`, as `ctor` and `inventory` make it: above the tests of this file, and below them.
+
+static CONSTRUCTED: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn construct() {
+    CONSTRUCTED.fetch_add(1, SeqCst);
+}
+
+macro_rules! constructor {
+    () => {
+        const _: () = {
+            #[used]
+            #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
+            #[cfg_attr(windows, unsafe(link_section = ".CRT$XCU"))]
+            #[cfg_attr(
+                not(any(target_vendor = "apple", windows)),
+                unsafe(link_section = ".init_array")
+            )]
+            static BEFORE_MAIN: extern "C" fn() = super::construct;
+        };
+    };
+}
+
+mod above {
+    constructor!();
+}
 
 fn add((a, b): (u64, u64)) -> u64 {
     a + b
@@ -115,6 +143,35 @@ fn a_task_makes_a_pool() {
     assert_eq!(Pool::new(1).unwrap().apply(sum, 10).unwrap(), 285);
 }
 
+#[test]
+fn w10_b58_constructors_of_the_program_ran_before_any_target() {
+    let constructed = |()| CONSTRUCTED.load(SeqCst);
+    assert_eq!(constructed(()), 3, "here they ran");
+    let daemon = Process::new(constructed, ()).daemon(true).start().unwrap();
+    assert_eq!(
+        (
+            Process::new(constructed, ()).start().unwrap().join().unwrap(),
+            daemon.join().unwrap()
+        ),
+        (3, 3)
+    );
+    let pool = Pool::builder().processes(1);
+    let pool = pool
+        .initializer(|()| assert_eq!(CONSTRUCTED.load(SeqCst), 3), ())
+        .build()
+        .unwrap();
+    assert_eq!(pool.apply(constructed, ()).unwrap(), 3);
+    let below = |()| {
+        Process::new(|()| CONSTRUCTED.load(SeqCst), ())
+            .start()
+            .unwrap()
+            .join()
+            .unwrap()
+    };
+    assert_eq!(pool.apply(below, ()).unwrap(), 3);
+    pool.close().join().unwrap();
+}
+
 /// The tests of this file other than this one, run as a child again and again, with more threads than cores, each run
 /// with all that it prints.
 #[test]
@@ -137,4 +194,12 @@ fn b49_process_and_pool_work_in_tests_that_run_side_by_side_and_disturb_no_outpu
         );
         assert_eq!(run.stderr, "", "round {round}");
     }
+}
+
+mod below {
+    constructor!();
+}
+
+mod far_below {
+    constructor!();
 }

@@ -7,7 +7,7 @@
 mod programs;
 
 use common::{AsyncResult, Error, Pool, Process};
-use programs::{Events, argument, await_event, careful, eventually, happen, note, program};
+use programs::{Events, argument, await_event, careful, eventually, happen, note, note_and_wait, program, workers};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -22,23 +22,6 @@ fn square(x: u64) -> u64 {
 }
 
 fn pid_of(_: u32) -> u32 {
-    process::id()
-}
-
-/// The numbers of all workers: each holds one task until all have one.
-fn workers(pool: &Pool) -> BTreeSet<u32> {
-    let events = Events::new();
-    let tasks: Vec<_> = (0..pool.processes())
-        .map(|_| pool.apply_async(note_and_wait, events.place()))
-        .collect();
-    eventually("every worker has a task", || events.notes().len() == pool.processes());
-    events.happen("go");
-    tasks.iter().map(|task| task.get().unwrap()).collect()
-}
-
-fn note_and_wait(place: String) -> u32 {
-    note(&place, process::id());
-    await_event(&place, "go");
     process::id()
 }
 
@@ -269,13 +252,14 @@ fn many_panics(_: ()) -> Result<(), String> {
             Err(Error::Panicked {
                 message,
                 location: Some(place),
+                ..
             }) if message == format!("{i} is odd") && place.ends_with(&format!("pool.rs:{ASSERT_LINE}")) => {}
             other => return Err(format!("{i}: {other:?}")),
         }
     }
     let map = pool.map_with_chunksize(panic_if_odd, 0..500, 50);
     match map {
-        Err(Error::Item { index: 1, source }) if source.to_string().ends_with("1 is odd") => {}
+        Err(Error::Item { index: 1, source, .. }) if source.to_string().ends_with("1 is odd") => {}
         other => return Err(format!("{other:?}")),
     }
     let after = workers(&pool);
@@ -489,7 +473,7 @@ fn b28_join_tells_of_failures_that_nobody_asked_for() {
         drop(pool.apply_async(exit_if_seven, i));
     }
     let error = pool.close().join().unwrap_err();
-    assert!(matches!(&error, Error::Uncollected { count: 2, .. }), "{error}");
+    assert!(matches!(&error, Error::UnobservedFailures { count: 2, .. }), "{error}");
 }
 
 fn endless_task((place, i): (String, u32)) {
@@ -1005,7 +989,7 @@ fn b41_an_idle_worker_that_is_ended_from_outside_costs_no_task() {
     pool.close().join().unwrap();
 }
 
-/// A program whose two workers have something to do for ever.
+/// A program whose two workers have something to do forever.
 fn is_busy() {
     common::init();
     let pool = Pool::new(2).unwrap();

@@ -5,6 +5,9 @@
 //! `testing::neutral`: `any-order` if the lines may come in any order, `stderr` if it is that which is shown. A line
 //! `…` stands for any lines, `…` in a line for any text. Everything else follows from Markdown.
 
+#[path = "readme/chinese.rs"]
+mod chinese;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -135,7 +138,7 @@ impl Readme {
             };
             commands.extend(shown.into_iter().map(String::from));
         }
-        let starts = ["cargo ", "scripts/", "bash ", "mkdir ", "cp "];
+        let starts = ["cargo ", "sh ", "bash ", "mkdir ", "cp ", "git "];
         commands.extend(
             self.inline_code()
                 .into_iter()
@@ -239,6 +242,25 @@ fn both_languages_say_the_same() {
         if levels(&english) != levels(&chinese) {
             problems.push(format!("{}: other headings than in {}", chinese.name, english.name));
         }
+        let links = |readme: &Readme| {
+            let links = readme.links().into_iter().map(|link| link.replace(".zh-CN", ""));
+            links.collect::<Vec<_>>()
+        };
+        if links(&english) != links(&chinese) {
+            problems.push(format!("{}: other links than in {}", chinese.name, english.name));
+        }
+        for (what, is_one) in [
+            ("items in lists", is_item as fn(&str) -> bool),
+            ("rows in tables", is_row),
+        ] {
+            let count = |readme: &Readme| readme.text.lines().filter(|line| is_one(line.trim_start())).count();
+            if count(&english) != count(&chinese) {
+                problems.push(format!(
+                    "{}: another number of {what} than in {}",
+                    chinese.name, english.name
+                ));
+            }
+        }
         if english.blocks.len() != chinese.blocks.len() {
             problems.push(format!(
                 "{}: another number of blocks than in {}",
@@ -265,6 +287,46 @@ fn both_languages_say_the_same() {
         }
         for command in theirs.iter().filter(|it| !ours.contains(it)) {
             problems.push(format!("{}: `{command}` is only in {}", english.name, chinese.name));
+        }
+    }
+    none(problems);
+}
+
+/// Does an item of a list begin here?
+fn is_item(line: &str) -> bool {
+    let digits = line.len() - line.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    line.starts_with("- ") || digits > 0 && line[digits..].starts_with(". ")
+}
+
+fn is_row(line: &str) -> bool {
+    line.starts_with('|')
+}
+
+#[test]
+fn every_lesson_has_the_same_sections_and_its_title_is_in_the_table() {
+    let mut problems = Vec::new();
+    for file in ["README.md", "README.zh-CN.md"] {
+        let table = Readme::new("", file);
+        let readmes: Vec<_> = lessons()
+            .iter()
+            .map(|lesson| Readme::new(&format!("lessons/{lesson}"), file))
+            .collect();
+        for (lesson, readme) in lessons().iter().zip(&readmes) {
+            let title = &readme.headings[0].1;
+            let (number, name) = lesson.split_once('-').unwrap();
+            let fits = match file {
+                "README.md" => *title == format!("{number} {name}"),
+                _ => title.starts_with(&format!("{number} ")) && title.ends_with(&format!("（{name}）")),
+            };
+            if !fits {
+                problems.push(format!("{}: the title is {title:?}", readme.name));
+            }
+            if !table.text.contains(&format!("[{title}](lessons/{lesson}/")) {
+                problems.push(format!("{file}: the table does not know {title:?}"));
+            }
+            if readme.headings[1..] != readmes[0].headings[1..] {
+                problems.push(format!("{}: other sections than in {}", readme.name, readmes[0].name));
+            }
         }
     }
     none(problems);
@@ -366,7 +428,7 @@ fn package(name: &str) -> Result<PathBuf, String> {
     let folder = match (lesson, name) {
         (Some(lesson), _) => format!("lessons/{lesson}"),
         (None, "common") => "common".to_owned(),
-        (None, "testing") => "common/testing".to_owned(),
+        (None, "testing" | "timeline") => format!("common/{name}"),
         _ => return Err(format!("there is no package {name}")),
     };
     Ok(root().join(folder))
@@ -390,20 +452,30 @@ fn exists(command: &str, folder: &Path) -> Result<(), String> {
             "test" | "build" | "doc" | "bench" | "clippy",
             ref arguments @ ..,
         ] => {
-            let mut folder = folder.to_owned();
+            // At the top, a test is meant that each lesson has.
+            let mut folders = match folder == root() {
+                true => lessons()
+                    .iter()
+                    .map(|lesson| root().join("lessons").join(lesson))
+                    .collect(),
+                false => vec![folder.to_owned()],
+            };
             let mut arguments = arguments.iter().take_while(|word| **word != "--");
             while let Some(argument) = arguments.next() {
                 let mut value = || arguments.next().copied().unwrap_or("");
                 match *argument {
-                    "-p" => folder = package(value())?,
-                    "--test" => is_file(folder.join("tests").join(value()).with_extension("rs"))?,
+                    "-p" => folders = vec![package(value())?],
+                    "--test" => {
+                        let file = Path::new("tests").join(value()).with_extension("rs");
+                        folders.iter().try_for_each(|folder| is_file(folder.join(&file)))?
+                    }
                     option if option.starts_with('-') => {}
-                    name => test_exists(name, &folder)?,
+                    name => folders.iter().try_for_each(|folder| test_exists(name, folder))?,
                 }
             }
             Ok(())
         }
-        ["scripts/run-all.sh", ref names @ ..] => {
+        ["sh", "scripts/run-all.sh", ref names @ ..] => {
             let unknown = names.iter().find(|name| {
                 !lessons()
                     .iter()
@@ -413,12 +485,20 @@ fn exists(command: &str, folder: &Path) -> Result<(), String> {
                 Err(format!("there is no lesson {name}"))
             })
         }
-        ["bash", script, ..] => is_file(root().join(script)),
+        ["sh" | "bash", script, ..] => is_file(root().join(script)),
         ["python3", script, ..] => is_file(folder.join(script)),
-        [script, ..] if script.starts_with("scripts/") => is_file(root().join(script)),
+        ["git", "apply", diff] => match folder == root() {
+            true => lessons()
+                .iter()
+                .try_for_each(|lesson| is_file(root().join("lessons").join(lesson).join(diff))),
+            false => is_file(folder.join(diff)),
+        },
         _ => {
-            let mut paths = words.iter().filter(|word| word.starts_with("lessons/"));
-            let missing = paths.find(|path| !root().join(path).exists());
+            // From the root, or from a copy in my/.
+            let paths = words.iter().map(|word| word.trim_start_matches("../"));
+            let missing = paths
+                .filter(|path| path.starts_with("lessons/"))
+                .find(|path| !root().join(path).exists());
             missing.map_or(Ok(()), |path| Err(format!("there is no {path}")))
         }
     }
@@ -464,6 +544,7 @@ fn program(command: &str, folder: &Path) -> Result<(String, Vec<String>), String
                 program = Some(format!("examples/{name}"));
             }
             "--release" | "--quiet" | "-q" => {}
+            "--config" => drop(value()),
             "--" => break,
             _ => return Err(format!("what is {word}?")),
         }
@@ -605,6 +686,9 @@ fn the_table_of_systems_names_tests_that_there_are() {
     let tests = ["process.rs", "pool.rs", "faults.rs", "in_tests.rs", "timeline.rs"]
         .map(|file| fs::read_to_string(common.join("tests").join(file)).unwrap())
         .concat();
+    let (_, docs) = docs
+        .split_once("//! # Where systems differ")
+        .expect("the table has a heading");
     let rows: Vec<&str> = docs.lines().filter(|line| line.starts_with("//! | ")).collect();
     assert!(rows.len() > 20, "{rows:#?}");
     for row in rows {

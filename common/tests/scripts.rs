@@ -19,7 +19,7 @@ const HANGS: &str = r#"fn main() {
 }"#;
 const WRONG: &str = "fn main() { 1 + }";
 
-/// The lessons, each with its main.rs, and the script.
+/// The lessons, each with its main.rs, and the scripts.
 fn workspace(lessons: &[(&str, &str)]) -> Folder {
     let folder = Folder::new(std::env::temp_dir());
     folder.write(
@@ -34,13 +34,9 @@ fn workspace(lessons: &[(&str, &str)]) -> Folder {
         folder.write(format!("lessons/{name}/Cargo.toml"), &manifest);
         folder.write(format!("lessons/{name}/src/main.rs"), main);
     }
-    fs::create_dir(folder.path().join("scripts")).unwrap();
-    testing::copy(script(), folder.path().join("scripts/run-all.sh"));
+    let scripts = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts"));
+    testing::copy(scripts, folder.path().join("scripts"));
     folder
-}
-
-fn script() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/run-all.sh"))
 }
 
 /// The script in that workspace, called from another folder.
@@ -194,4 +190,46 @@ fn ctrl_c_ends_the_script_and_the_lesson() {
     assert_eq!(script.wait().unwrap().code(), Some(130));
     assert!(begin.elapsed() < Duration::from_secs(20));
     assert!(!seen.contains("02-good"), "{seen}");
+}
+
+#[test]
+fn the_lock_files_of_the_lessons_follow_the_workspace() {
+    let workspace = workspace(&[("01-good", GOOD), ("02-other", GOOD)]);
+    let locks = |arguments: &[&str]| {
+        let mut script = Command::new(workspace.path().join("scripts/locks.sh"));
+        testing::run_with(script.args(arguments).current_dir("/"), Duration::from_secs(60))
+    };
+    let lock = workspace.path().join("lessons/01-good/Cargo.lock");
+    let made = testing::cargo(workspace.path())
+        .arg("generate-lockfile")
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{made:?}");
+
+    let missing = locks(&["--check"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(
+        missing.stderr.starts_with("lessons/01-good/Cargo.lock is out of date"),
+        "{missing:?}"
+    );
+    assert!(!lock.exists(), "--check changes nothing");
+    assert_eq!(
+        locks(&[]).success().lines(),
+        ["lessons/01-good/Cargo.lock", "lessons/02-other/Cargo.lock"]
+    );
+    assert_eq!(locks(&["--check"]).success().stderr, "");
+
+    // One of them changes, and only that one is written anew.
+    let manifest = workspace.path().join("lessons/01-good/Cargo.toml");
+    let more = fs::read_to_string(&manifest).unwrap() + "[dependencies]\nhelper = { path = \"../../common/helper\" }\n";
+    fs::write(&manifest, more).unwrap();
+    workspace.write(
+        "common/helper/Cargo.toml",
+        "[package]\nname = \"helper\"\nversion = \"0.1.0\"\n",
+    );
+    workspace.write("common/helper/src/lib.rs", "");
+    assert_eq!(locks(&["--check"]).status.code(), Some(1));
+    assert_eq!(locks(&[]).success().lines(), ["lessons/01-good/Cargo.lock"]);
+    assert!(fs::read_to_string(&lock).unwrap().contains("\"helper\""));
+    assert_eq!(locks(&["--new"]).status.code(), Some(2));
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use testing::{Folder, LIMIT, NothingLeft, Run, run_with};
+use testing::{Folder, LIMIT, NothingLeft, Run, overlaps, run_with};
 
 /// The example with these parts, and `TIMELINE` as given.
 fn program(parts: &str, timeline: Option<&str>) -> Command {
@@ -134,6 +134,54 @@ fn b50_a_killed_worker_is_there_up_to_its_death() {
 }
 
 #[test]
+fn t1_a_planned_end_is_not_drawn_as_a_failure_nor_a_task_that_is_done_as_unfinished() {
+    let _nothing_left = NothingLeft::new();
+    for part in ["dropped", "recycled", "five"] {
+        let picture = picture(part);
+        assert!(!picture.contains("class=\"failed\""), "{part}: {picture}");
+        for title in picture.split("<title>tasks ").skip(1) {
+            let title = title.split('<').next().unwrap();
+            assert!(!title.contains("never finished"), "{part}: {title}");
+        }
+        let run = wide(part);
+        assert!(!run.success().stderr.contains("killed"), "{}", run.stderr);
+        assert!(!run.stderr.contains("failed"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn t2_no_word_lies_over_another_or_over_a_bar() {
+    for parts in [
+        "five killed dropped recycled",
+        "deadlock threads family",
+        "many",
+        "names",
+    ] {
+        assert_eq!(overlaps(&picture(parts)), [""; 0], "{parts}");
+    }
+}
+
+#[test]
+fn t3_a_deadlock_says_at_80_columns_what_is_waited_for() {
+    let _nothing_left = NothingLeft::new();
+    let run = run("deadlock", "1");
+    let threads = lanes(run.success(), "thread ");
+    assert_eq!(threads.len(), 2, "{}", run.stderr);
+    for label in ["right, and holds left", "left, and holds right"] {
+        assert_eq!(count(&threads.concat(), label), 1, "{}", run.stderr);
+    }
+    assert!(lane(&run, "Process-1").ends_with("in target"), "{}", run.stderr);
+}
+
+#[test]
+fn t3_no_box_is_without_a_name() {
+    for parts in ["five killed deadlock", "threads family names"] {
+        let picture = picture(parts);
+        assert!(!picture.contains("unnamed"), "{picture}");
+    }
+}
+
+#[test]
 fn grandchildren_are_there_and_draw_nothing_themselves() {
     let _nothing_left = NothingLeft::new();
     let run = wide("family");
@@ -141,7 +189,7 @@ fn grandchildren_are_there_and_draw_nothing_themselves() {
     assert!(lane(&run, "Child").starts_with("  Child"), "{}", run.stderr);
     let grandchild = lane(&run, "Grandchild");
     assert!(
-        grandchild.starts_with("    Grandchild") && grandchild.contains("[=="),
+        grandchild.starts_with("    Grandchild") && grandchild.contains("[target="),
         "{}",
         run.stderr
     );
@@ -326,6 +374,20 @@ fn b50_a_full_disk_is_a_warning() {
         "{}",
         run.stderr
     );
+}
+
+#[cfg(unix)]
+#[test]
+fn k3_a_limit_for_the_size_of_files_is_a_warning() {
+    let program = testing::example(env!("CARGO_MANIFEST_DIR"), "timeline");
+    let mut limited = Command::new("sh");
+    limited
+        .args(["-c", "ulimit -f 16; exec \"$0\" threads"])
+        .arg(program)
+        .env("TIMELINE", "1");
+    let run = run_with(&mut limited, LIMIT);
+    assert!(run.success().stderr.starts_with("TIMELINE: "), "{}", run.stderr);
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
 }
 
 #[test]

@@ -101,6 +101,8 @@ def with_pool(context, what, workers, count):
                 results = [pool.apply_async(next_, (i,)) for i in items]
                 check((result.get() for result in results), expected)
             return timed(work) / count
+        if what == "imap":
+            return timed(lambda: check(pool.imap(next_, items), expected)) / count
         if what == "imap_unordered":
             return timed(lambda: check([sum(pool.imap_unordered(next_, items))], [sum(expected)])) / count
         if what == "map":

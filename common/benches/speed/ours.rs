@@ -5,11 +5,16 @@ use common::{AsyncResult, Pool, Process};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-pub struct Common;
+#[derive(Default)]
+pub struct Common {
+    /// Of the last measure.
+    doorbells: Option<f64>,
+}
 
 /// The trivial task.
 pub fn next(i: u64) -> u64 {
@@ -112,14 +117,19 @@ impl Contestant for Common {
     fn measure(&mut self, what: &str, workers: usize, count: usize) -> Option<f64> {
         let tasks = count as u64;
         let each = |seconds: f64| Some(seconds / count as f64);
-        let with_pool = |work: &dyn Fn(&Pool)| {
+        self.doorbells = None;
+        let mut with_pool = |work: &mut dyn FnMut(&Pool)| {
             let pool = warm(workers);
+            let before = writes();
             let time = seconds(|| work(&pool));
+            self.doorbells = writes()
+                .zip(before)
+                .map(|(after, before)| (after - before) as f64 * 1e3 / count as f64);
             pool.close().join().expect("all tasks are done");
             each(time)
         };
         match what {
-            "start" | "start_with_pipes" => each(seconds(|| start_and_join(tasks))),
+            "start" | "start_bare" => each(seconds(|| start_and_join(tasks))),
             "start_large" => {
                 let memory = touched_gibibyte();
                 let time = seconds(|| start_and_join(tasks));
@@ -133,54 +143,55 @@ impl Contestant for Common {
                     pool.close().join().expect("all tasks are done");
                 }
             })),
-            "apply_async" => with_pool(&|pool| apply_all(pool, tasks)),
-            "imap_unordered" => with_pool(&|pool| {
+            "apply_async" => with_pool(&mut |pool| apply_all(pool, tasks)),
+            "imap" => with_pool(&mut |pool| {
+                let results: Result<_, _> = pool.imap(next, 0..tasks).collect();
+                check(results.expect("results"), tasks);
+            }),
+            "imap_unordered" => with_pool(&mut |pool| {
                 let sum: u64 = pool
                     .imap_unordered(next, 0..tasks)
                     .map(|result| result.expect("a result"))
                     .sum();
                 assert_eq!(sum, (1..=tasks).sum());
             }),
-            "map" => with_pool(&|pool| check(pool.map(next, 0..tasks).expect("results"), tasks)),
+            "map" => with_pool(&mut |pool| check(pool.map(next, 0..tasks).expect("results"), tasks)),
             "map_single" => {
-                with_pool(&|pool| check(pool.map_with_chunksize(next, 0..tasks, 1).expect("results"), tasks))
+                with_pool(&mut |pool| check(pool.map_with_chunksize(next, 0..tasks, 1).expect("results"), tasks))
             }
             "speed_up" => {
-                let pool = warm(workers);
                 let rounds = calibrate();
                 let expected = compute(rounds);
                 let alone = seconds(|| (0..count).for_each(|_| assert_eq!(compute(black_box(rounds)), expected)));
-                let together = seconds(|| {
+                let together = with_pool(&mut |pool| {
                     let results: Vec<_> = (0..count).map(|_| pool.apply_async(compute, rounds)).collect();
                     results
                         .iter()
                         .for_each(|result| assert_eq!(result.get().expect("a result"), expected));
                 });
-                pool.close().join().expect("all tasks are done");
-                Some(alone / together)
+                together.map(|each| alone / (each * count as f64))
             }
             "apply_median" | "apply_99th" => {
-                let pool = warm(workers);
-                let apply = |i| assert_eq!(pool.apply(next, i).expect("a result"), i + 1);
-                Some(quantile((0..tasks).map(|i| seconds(|| apply(i))).collect(), what))
+                let mut times = Vec::with_capacity(count);
+                with_pool(&mut |pool| {
+                    let apply = |i| assert_eq!(pool.apply(next, i).expect("a result"), i + 1);
+                    times.extend((0..tasks).map(|i| seconds(|| apply(i))));
+                });
+                Some(quantile(times, what))
             }
             "idle" => {
                 let pool = warm(workers);
-                let mut pids: Vec<u32> = (0..100)
-                    .map(|_| pool.apply(|()| std::process::id(), ()).expect("a pid"))
-                    .collect();
-                pids.push(std::process::id());
-                pids.sort_unstable();
-                pids.dedup();
-                let before = cpu_time(&pids)?;
+                let before = cpu_time()?;
                 std::thread::sleep(Duration::from_secs(1));
-                Some(cpu_time(&pids)? - before)
+                let time = cpu_time()? - before;
+                drop(pool);
+                Some(time)
             }
             "queue_time" | "queue_bytes" => queue(count, what),
             _ => {
                 let size = what.strip_prefix("echo_")?.parse().expect("a size");
                 let sample = Bytes::sample(size);
-                with_pool(&|pool| {
+                with_pool(&mut |pool| {
                     let check = |result: AsyncResult<Bytes>| {
                         assert!(result.get().expect("a result") == sample, "a wrong result");
                     };
@@ -196,6 +207,10 @@ impl Contestant for Common {
             }
         }
     }
+
+    fn doorbells(&self) -> Option<f64> {
+        self.doorbells
+    }
 }
 
 fn start_and_join(count: u64) {
@@ -205,11 +220,33 @@ fn start_and_join(count: u64) {
     }
 }
 
+/// This process and its children, as folders of `/proc` (Linux): a pool's workers, and peers, who do nothing meanwhile.
+fn processes() -> Option<Vec<PathBuf>> {
+    let mut processes = vec![PathBuf::from("/proc/self")];
+    for thread in std::fs::read_dir("/proc/self/task").ok()? {
+        let children = std::fs::read_to_string(thread.ok()?.path().join("children")).unwrap_or_default();
+        processes.extend(children.split_whitespace().map(|pid| Path::new("/proc").join(pid)));
+    }
+    Some(processes)
+}
+
+/// How often this process and its children have called `write` (Linux). While a pool works, each call rings a doorbell.
+fn writes() -> Option<u64> {
+    let of = |process: PathBuf| {
+        let io = std::fs::read_to_string(process.join("io")).ok()?;
+        io.lines()
+            .find_map(|line| line.strip_prefix("syscw: "))?
+            .parse::<u64>()
+            .ok()
+    };
+    processes()?.into_iter().map(of).sum()
+}
+
 /// Seconds of processor time that the threads of these processes have had (Linux), except for this one, which asks.
-fn cpu_time(pids: &[u32]) -> Option<f64> {
+fn cpu_time() -> Option<f64> {
     let mut nanoseconds = 0;
-    for pid in pids {
-        for thread in std::fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+    for process in processes()? {
+        for thread in std::fs::read_dir(process.join("task")).ok()? {
             let thread = thread.ok()?;
             if thread.file_name() == *std::process::id().to_string() {
                 continue;

@@ -61,8 +61,8 @@ pub fn python(way: &str) -> Option<Box<dyn Contestant>> {
     start(command)
 }
 
-/// procspawn's part: a package of its own, built here and now.
-pub fn procspawn() -> Option<Box<dyn Contestant>> {
+/// The program that measures other crates: a package of its own, built here and now.
+pub fn build() -> Option<PathBuf> {
     eprintln!("building benches/peers (the first time, half a minute)");
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("peers");
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
@@ -71,12 +71,19 @@ pub fn procspawn() -> Option<Box<dyn Contestant>> {
         .arg(folder().join("Cargo.toml"));
     build.arg("--target-dir").arg(&target);
     if !build.status().is_ok_and(|status| status.success()) {
-        eprintln!("benches/peers cannot be built: not compared with procspawn");
+        eprintln!("benches/peers cannot be built: not compared with other crates");
         return None;
     }
-    start(Command::new(
+    Some(
         target
             .join("release")
             .join(format!("peers{}", std::env::consts::EXE_SUFFIX)),
-    ))
+    )
+}
+
+/// One of the other crates.
+pub fn other_crate(name: &str, program: Option<&Path>) -> Option<Box<dyn Contestant>> {
+    let mut command = Command::new(program?);
+    command.arg(name);
+    start(command)
 }

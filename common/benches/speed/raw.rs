@@ -225,11 +225,11 @@ impl Contestant for Raw {
         let tasks = count as u64;
         let each = |seconds: f64| Some(seconds / count as f64);
         match what {
-            "start" => each(seconds(|| start_and_wait(count))),
-            "start_with_pipes" => each(seconds(|| start_with_pipes(tasks))),
+            "start_bare" => each(seconds(|| start_and_wait(count))),
+            "start" => each(seconds(|| start_with_pipes(tasks))),
             "start_large" => {
                 let memory = touched_gibibyte();
-                let time = seconds(|| start_and_wait(count));
+                let time = seconds(|| start_with_pipes(tasks));
                 drop(black_box(memory));
                 each(time)
             }
@@ -240,7 +240,7 @@ impl Contestant for Raw {
                     pool.end();
                 }
             })),
-            "apply_async" | "imap_unordered" | "map_single" => {
+            "apply_async" | "imap" | "imap_unordered" | "map_single" => {
                 let mut pool = Pool::new(workers, "next");
                 check(pool.run(100, OUT, |i| i), 100);
                 let time = seconds(|| check(pool.run(tasks, OUT, |i| i), tasks));

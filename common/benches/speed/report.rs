@@ -1,6 +1,6 @@
 //! The table, its goals, and the same as JSON.
 
-use crate::{COMMON, NAMES, RAW};
+use crate::{COMMON, CROSSBEAM, NAMES, RAW};
 use std::fmt;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -31,7 +31,8 @@ pub enum Goal {
     /// At most so many times slower.
     TimesSlower(usize, f64),
     AtMost(f64),
-    AtLeast(f64),
+    /// Or so much of the raw limit.
+    AtLeast(f64, f64),
 }
 
 pub struct Measure {
@@ -44,7 +45,7 @@ pub struct Measure {
 }
 
 impl Measure {
-    /// `counts`: for `common` and the raw limit, Python, Python spawn, executor, procspawn.
+    /// `counts`: for `common`, the raw limit, rayon and crossbeam; Python; Python spawn; executor; procspawn.
     pub fn new(name: &str, unit: Unit, what: &'static str, workers: usize, counts: [usize; 5]) -> Measure {
         Measure {
             name: name.to_owned(),
@@ -62,7 +63,7 @@ impl Measure {
     }
 
     pub fn count(&self, who: usize, quick: bool) -> usize {
-        let count = self.counts[who.saturating_sub(1)];
+        let count = self.counts[who.saturating_sub(CROSSBEAM)];
         // A million stays a million: it is quick enough, and what it shows is the number's.
         if quick && count < 1_000_000 {
             count.div_ceil(5)
@@ -76,6 +77,8 @@ pub struct Row {
     pub measure: Measure,
     /// For each contestant, in each round.
     pub samples: [Vec<Option<f64>>; NAMES.len()],
+    /// How often `common` rang per 1,000 tasks, in each round.
+    pub doorbells: Vec<f64>,
 }
 
 /// The middle one of several values, and the outermost.
@@ -104,7 +107,12 @@ impl Row {
         Row {
             measure,
             samples: Default::default(),
+            doorbells: Vec::new(),
         }
+    }
+
+    fn doorbells(&self) -> Option<f64> {
+        Spread::of(self.doorbells.clone()).map(|spread| spread.median)
     }
 
     fn absolute(&self, who: usize) -> Option<Spread> {
@@ -137,7 +145,7 @@ impl Row {
             Goal::TimesSlower(who, goal) => {
                 let ratio = 1.0 / self.ratio(who)?.median;
                 (
-                    format!("at most {goal} times the {}", NAMES[who]),
+                    format!("at most {goal} times {}", NAMES[who]),
                     format!("{ratio:.2}"),
                     ratio <= goal,
                 )
@@ -146,12 +154,14 @@ impl Row {
                 let value = self.absolute(COMMON)?.median;
                 (format!("at most {}", show(goal)), show(value), value <= goal)
             }
-            Goal::AtLeast(goal) => {
+            Goal::AtLeast(goal, of_limit) => {
                 let value = self.absolute(COMMON)?.median;
-                let limit = self.absolute(RAW).map_or(String::new(), |limit| {
-                    format!(" (the raw limit: {})", show(limit.median))
-                });
-                (format!("at least {}", show(goal)), show(value) + &limit, value >= goal)
+                let ratio = self.ratio(RAW).map_or(f64::NAN, |ratio| ratio.median);
+                (
+                    format!("at least {}, or {of_limit} of the raw limit", show(goal)),
+                    format!("{}, {ratio:.2}", show(value)),
+                    value >= goal || ratio >= of_limit,
+                )
             }
         })
     }
@@ -163,6 +173,9 @@ impl fmt::Display for Row {
         let show = |value| self.measure.unit.show(value);
         if let Some(Spread { median, low, high }) = self.absolute(COMMON) {
             write!(f, "{:>10}  ({} to {})", show(median), show(low), show(high))?;
+        }
+        if let Some(doorbells) = self.doorbells() {
+            write!(f, "\n    {:<34}{doorbells:>10.2}", "doorbells per 1,000 tasks")?;
         }
         for (who, name) in NAMES.iter().enumerate().skip(1) {
             if let Some(Spread { median, low, high }) = self.ratio(who) {
@@ -177,35 +190,33 @@ impl fmt::Display for Row {
     }
 }
 
-/// The table of ratios, and what falls short.
+/// The table of ratios, then what is to be reached beside what was.
 pub fn summary(rows: &[Row]) {
-    println!("\nHow much more the others take than common, in the same round: median (lowest to highest)\n");
-    print!("{:<40}{:>10}", "", NAMES[COMMON]);
-    NAMES.iter().skip(1).for_each(|name| print!("{name:>22}"));
+    println!("\nHow much more the others take than common, in the same round: median (lowest to highest)");
+    println!("bells: doorbells per 1,000 tasks of common\n");
+    print!("{:<40}{:>10}{:>8}", "", NAMES[COMMON], "bells");
+    NAMES.iter().skip(1).for_each(|name| print!("{name:>19}"));
     println!();
-    let mut short = Vec::new();
     for row in rows {
         let common = row
             .absolute(COMMON)
             .map_or("-".to_owned(), |spread| row.measure.unit.show(spread.median));
-        let reached: Vec<_> = row.measure.goals.iter().filter_map(|&goal| row.reached(goal)).collect();
-        let misses = reached.iter().filter(|reached| !reached.2);
-        let before = short.len();
-        short.extend(misses.map(|(goal, reached, _)| format!("{}: {goal}; reached: {reached}", row.measure.name)));
-        let mark = if short.len() > before { "! " } else { "  " };
-        print!("{mark}{:<38}{common:>10}", row.measure.name);
+        let doorbells = row.doorbells().map_or("-".to_owned(), digits);
+        print!("{:<40}{common:>10}{doorbells:>8}", row.measure.name);
         for who in 1..NAMES.len() {
             let text = row.ratio(who).map_or("-".to_owned(), |Spread { median, low, high }| {
                 format!("{} ({}-{})", digits(median), digits(low), digits(high))
             });
-            print!("{text:>22}");
+            print!("{text:>19}");
         }
         println!();
     }
-    println!();
-    short.iter().for_each(|line| println!("! {line}"));
-    if short.is_empty() && rows.iter().any(|row| !row.measure.goals.is_empty()) {
-        println!("All goals are reached.");
+    println!("\n  {:<40}{:<44}reached", "", "to reach");
+    for row in rows {
+        for (goal, reached, enough) in row.measure.goals.iter().filter_map(|&goal| row.reached(goal)) {
+            let mark = if enough { ' ' } else { '!' };
+            println!("{mark} {:<40}{goal:<44}{reached}", row.measure.name);
+        }
     }
 }
 
@@ -262,8 +273,11 @@ fn row_as_json(row: &Row) -> String {
     let goals: Vec<String> = (row.measure.goals.iter().filter_map(|&goal| row.reached(goal)))
         .map(|(goal, reached, ok)| format!("{{\"goal\": {goal:?}, \"reached\": {reached:?}, \"ok\": {ok}}}"))
         .collect();
+    let doorbells = row
+        .doorbells()
+        .map_or("null".to_owned(), |doorbells| doorbells.to_string());
     format!(
-        "  {{\"name\": {:?}, \"unit\": \"{unit}\", \"goals\": [{}], \"who\": {{\n{}\n  }}}}",
+        "  {{\"name\": {:?}, \"unit\": \"{unit}\", \"doorbells\": {doorbells}, \"goals\": [{}], \"who\": {{\n{}\n  }}}}",
         row.measure.name,
         goals.join(", "),
         members.join(",\n")

@@ -1,42 +1,44 @@
-//! `Pool`, after Python's `multiprocessing.Pool`.
+//! `Pool`, after Python's `multiprocessing.Pool`: what a program sees of it.
 //!
-//! From top to bottom: this file is what a program sees; [`results`] what it holds while it waits; [`queue`] decides which
-//! item goes where; [`service`] is the thread that serves one worker; [`wire`] is what they say to each other, and
-//! [`ticket`] what they need not say; [`worker`] is the other side, in a process of its own.
+//! From the bottom to the top: `claim`, who starts an item; `ring`, what pool and worker say to each other; `items`, values in
+//! bytes; `worker`, the other side; `handles`, what a caller holds; `queue`, which item goes where; `collector`, the thread that
+//! takes results in; `supervisor`, a thread for each worker; `imap`.
 
-use crate::child::Family;
+use crate::channels::encode_plain;
 use crate::error::Error;
-use crate::function::{Message, code_ref, encode_into};
-use crate::sys::{CodeRef, SharedMemory};
-use crate::{channels, child, timeline};
-use queue::{Job, Queue};
-use results::{Arrived, Encoded, Many, One, Sink, Stream, decode_arrived};
-use serde::Serialize;
-use service::{Shared, serve, start, watch};
-use std::collections::BTreeMap;
+use crate::function::code_ref;
+use crate::message::Message;
+use crate::os::Owner;
+use crate::spawn::{self, Call, Liveness};
+use crate::timeline;
+use collector::Shared;
+use handles::{Failure, Many, One, Outcome, ResultHandler};
+use items::{Packed, push_item};
+use job::Job;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use system::bell;
 
-#[cfg(test)]
-mod garbage;
-#[cfg(all(test, model, unix))]
-mod model;
+mod claim;
+mod collector;
+mod handles;
+mod imap;
+mod items;
+mod job;
+mod output;
 mod queue;
-mod results;
-mod service;
+mod ring;
+mod slot;
+mod supervisor;
+mod system;
 #[cfg(test)]
-mod simulation;
-mod ticket;
-mod wire;
+pub(crate) mod tests;
 pub(crate) mod worker;
 
-pub use results::{AsyncResult, MapResult};
-
-/// So many tasks of an `imap` are on their way at most, in about so many bytes: not more, or an endless input would fill the
-/// memory.
-const AHEAD: usize = 1024;
-const AHEAD_BYTES: usize = 1 << 20;
+pub use handles::{AsyncResult, MapResult};
+pub use imap::Imap;
 
 /// Worker processes that wait for tasks.
 ///
@@ -105,54 +107,88 @@ pub struct Pool {
 /// What an open and a closed pool have in common.
 struct Core {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
+    supervisors: Vec<JoinHandle<()>>,
+    collector: Option<JoinHandle<()>>,
     processes: usize,
-    /// So many calls of `apply_async` there were.
+    /// How many calls of `apply_async` there were.
     applied: AtomicUsize,
-    _family: Arc<Family>,
+    owner: Owner,
+    _liveness: Arc<Liveness>,
+}
+
+fn start_thread(name: String, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(life)
+        .map_err(|error| Error::start("a thread of a pool", error))
 }
 
 impl Core {
-    fn start_thread(&mut self, name: &str, life: impl FnOnce(&Shared) + Send + 'static) -> Result<(), Error> {
+    /// Starts the threads and, by them, the workers; waits until each worker has been started.
+    fn start(&mut self, initializer: Option<Call>) -> Result<(), Error> {
+        let initializer = Arc::new(initializer);
         let shared = self.shared.clone();
-        let thread = std::thread::Builder::new()
-            .name(format!("common-pool-{name}"))
-            .stack_size(256 * 1024)
-            .spawn(move || life(&shared))
-            .map_err(|error| Error::start("a thread of a pool", error))?;
-        self.threads.push(thread);
-        Ok(())
+        self.collector = Some(start_thread("common-pool".to_owned(), move || shared.collect())?);
+        let (first, outcomes) = mpsc::channel();
+        for worker in 0..self.processes {
+            let (shared, first, initializer) = (self.shared.clone(), first.clone(), initializer.clone());
+            let life = move || {
+                supervisor::supervise(&shared, worker, first, |shared, name| {
+                    let _turn = shared.starting[worker % 2].lock();
+                    supervisor::start(shared, name, (*initializer).as_ref())
+                });
+            };
+            self.supervisors
+                .push(start_thread(format!("common-pool-{worker}"), life)?);
+        }
+        drop(first);
+        outcomes.into_iter().take(self.processes).collect()
     }
 
-    fn end(&mut self) {
+    fn terminate(&mut self) {
         self.shared.terminate();
         self.join_threads();
     }
 
+    fn finish(&mut self) -> Result<(), Error> {
+        let _blocked = timeline::blocked("join");
+        self.shared.finish();
+        self.join_threads();
+        self.shared.result()
+    }
+
     fn join_threads(&mut self) {
-        for thread in self.threads.drain(..) {
-            let _ = thread.join(); // it does not panic; if it did, its message was printed
+        for supervisor in self.supervisors.drain(..) {
+            let _ = supervisor.join(); // it does not panic; if it did, its message was printed
         }
+        self.shared.end_collector();
+        let _ = self.collector.take().map(JoinHandle::join); // as above
     }
 }
 
-/// Encodes the initializer's arguments.
-type EncodeInitializer = Box<dyn FnOnce() -> Result<(CodeRef, Vec<u8>), Error>>;
+/// Ends a pool whose handle is no longer needed. In a copy made by `fork`, nothing of it may be touched: neither its threads
+/// nor its workers are there.
+fn end<T>(core: Option<Core>, end: impl FnOnce(&mut Core) -> T) -> Option<T> {
+    let mut core = core?;
+    if core.owner.is_surely_me() {
+        return Some(end(&mut core));
+    }
+    std::mem::forget(core);
+    None
+}
 
 /// How a pool is to be; made by [`Pool::builder`].
 #[must_use = "a builder does nothing before `build`"]
 pub struct PoolBuilder {
     processes: Option<usize>,
     max_tasks: Option<usize>,
-    initializer: Option<EncodeInitializer>,
+    initializer: Option<Call>,
 }
 
 impl PoolBuilder {
     /// How many workers; the default is as in [`Pool::per_core`].
     ///
-    /// More workers than cores are worth it if tasks wait, for a disk or for the network. An idle worker is woken at once
-    /// while fewer workers than cores are at work, and else after about 2 ms, as soon as it is seen that one of those at work
-    /// is waiting: so small tasks cost the same however many workers there are.
+    /// More workers than cores are worth it if tasks wait, for a disk or for the network.
     pub fn processes(mut self, processes: usize) -> PoolBuilder {
         self.processes = Some(processes);
         self
@@ -160,16 +196,18 @@ impl PoolBuilder {
 
     /// A function that each worker calls before its first task, also a worker that replaces another one.
     ///
-    /// If it panics or ends its process, the worker is started anew; after a few times without success, every task gets
-    /// [`Error::Initializer`]. Ends of `ipc-channel` cannot be among its arguments: it is called more than once.
+    /// If it panics or ends its process, the worker is started anew, after a pause that grows; when no worker gets ready after
+    /// several tries of each, every task gets [`Error::Initializer`]. What it returns is thrown away.
+    ///
+    /// Senders of `ipc-channel` can be part of its argument, so that every worker has one (Python's `initargs=(queue,)`).
     ///
     /// ```
     /// use std::sync::OnceLock;
     ///
     /// static GREETING: OnceLock<String> = OnceLock::new();
     ///
-    /// fn prepare(greeting: String) {
-    ///     GREETING.set(greeting).unwrap();
+    /// fn prepare(handshake: String) {
+    ///     GREETING.set(handshake).unwrap();
     /// }
     ///
     /// fn greet(name: String) -> String {
@@ -183,19 +221,15 @@ impl PoolBuilder {
     ///     pool.close().join()
     /// }
     /// ```
-    pub fn initializer<A: Message, R: Message>(mut self, initializer: fn(A) -> R, arg: A) -> PoolBuilder {
-        self.initializer = Some(Box::new(move || {
-            Ok((
-                code_ref(initializer)?,
-                channels::encode_plain(&arg, "the initializer's arguments")?,
-            ))
-        }));
+    pub fn initializer<A: Message + Send, R: Message>(mut self, initializer: fn(A) -> R, arg: A) -> PoolBuilder {
+        self.initializer = Some(Call::new(initializer, arg));
         self
     }
 
-    /// A worker ends after so many tasks (items of a `map` count one each), and another one takes its place. At least 1.
+    /// A worker ends after this many tasks, at least 1, and another one takes its place. Each item of a `map` counts (in Python
+    /// each chunk does).
     pub fn maxtasksperchild(mut self, tasks: usize) -> PoolBuilder {
-        self.max_tasks = Some(tasks.max(1));
+        self.max_tasks = Some(tasks);
         self
     }
 
@@ -203,56 +237,47 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::NoWorkers`] for 0 processes; [`Error::NotInitialised`] without [`init`](crate::init); [`Error::Start`] if one
-    /// cannot be started (then those that were are ended); [`Error::Encode`] for the initializer's arguments.
+    /// [`Error::NoWorkers`] for 0 processes, [`Error::NoTasks`] for 0 tasks per child; [`Error::NotInitialised`] without
+    /// [`init`](crate::init); [`Error::Start`] if one cannot be started (then those that were are ended); [`Error::Encode`] for
+    /// the initializer's argument.
     pub fn build(self) -> Result<Pool, Error> {
-        let cores = cores(); // asked once: the system looks into several files for it
-        let processes = self.processes.unwrap_or(cores);
-        if processes == 0 {
-            return Err(Error::NoWorkers);
+        let processes = self.processes.unwrap_or_else(cores);
+        match (processes, self.max_tasks) {
+            (0, _) => return Err(Error::NoWorkers),
+            (_, Some(0)) => return Err(Error::NoTasks),
+            _ => spawn::check_initialised()?,
         }
-        child::check_initialised()?;
-        let initializer = self.initializer.map(|encode| encode()).transpose()?;
-        let no_memory = |error| Error::start("a pool", error);
-        let family = Family::get().map_err(no_memory)?;
-        let (memory, handle) = SharedMemory::new(processes).map_err(no_memory)?;
+        let what = || format!("a pool of {processes} processes");
+        if processes > MAX_PROCESSES {
+            let error = std::io::Error::other(format!("no more than {MAX_PROCESSES} are possible"));
+            return Err(Error::start(&what(), error));
+        }
         let max_tasks = self.max_tasks.map_or(u64::MAX, |tasks| tasks as u64);
-        // So many workers may be at work before idle ones are held back: see `queue`.
-        let crowd = cores.max(2);
-        let shared = Arc::new(Shared::new(
-            Queue::new(processes, crowd, memory, max_tasks),
-            handle,
-            processes,
-            initializer,
-        ));
+        let bells = bell().map_err(|error| Error::start(&what(), error))?;
         let mut core = Core {
-            shared,
-            threads: Vec::new(),
+            shared: Arc::new(Shared::new(processes, max_tasks, bells)),
+            supervisors: Vec::new(),
+            collector: None,
             processes,
             applied: AtomicUsize::new(0),
-            _family: family,
+            owner: Owner::me(),
+            _liveness: Liveness::get().map_err(|error| Error::start(&what(), error))?,
         };
-        let started = start_threads(&mut core, processes > crowd);
-        if started.is_err() {
-            core.end();
+        if processes > cores() {
+            core.shared.send_nothing_ahead();
         }
-        started.map(|()| Pool { core: Some(core) })
+        match core.start(self.initializer) {
+            Ok(()) => Ok(Pool { core: Some(core) }),
+            Err(error) => {
+                core.terminate();
+                Err(error)
+            }
+        }
     }
 }
 
-/// Starts a thread for each worker, and one that watches if workers may be held back; waits until each has started its worker.
-fn start_threads(core: &mut Core, watched: bool) -> Result<(), Error> {
-    let (first, outcomes) = mpsc::channel();
-    for worker in 0..core.processes {
-        let first = first.clone();
-        core.start_thread(&worker.to_string(), move |shared| serve(shared, worker, first, start))?;
-    }
-    if watched {
-        core.start_thread("watch", watch)?;
-    }
-    drop(first);
-    outcomes.into_iter().take(core.processes).collect()
-}
+/// More processes than any system runs.
+const MAX_PROCESSES: usize = 1 << 16;
 
 /// How many cores this process may use.
 fn cores() -> usize {
@@ -260,7 +285,7 @@ fn cores() -> usize {
 }
 
 impl Pool {
-    /// A pool of so many workers. See [`PoolBuilder::build`] for errors.
+    /// A pool with this number of workers. See [`PoolBuilder::build`] for errors.
     pub fn new(processes: usize) -> Result<Pool, Error> {
         Pool::builder().processes(processes).build()
     }
@@ -303,16 +328,8 @@ impl Pool {
     /// Errors are told by [`AsyncResult::get`]; if that handle is dropped before, by [`ClosedPool::join`].
     pub fn apply_async<A: Message, R: Message>(&self, f: fn(A) -> R, arg: A) -> AsyncResult<R> {
         let one = One::new();
-        match code_ref(f).and_then(|entry| Ok((entry, encode_item(&arg)?))) {
-            Ok((entry, items)) => {
-                // One result has one place; the number is for the timeline.
-                let number = self.core().applied.fetch_add(1, Relaxed);
-                self.core().shared.submit([job(entry, items, 1, number, one.clone())]);
-            }
-            Err(error) => {
-                one.deliver(0, results::Answer::Failed(error));
-            }
-        }
+        let number = self.core().applied.fetch_add(1, Relaxed); // one result has one place; this is for the timeline
+        self.submit_one(f, &arg, number, one.clone());
         AsyncResult::new(one)
     }
 
@@ -352,14 +369,20 @@ impl Pool {
     ) -> MapResult<R> {
         // The chunks' size depends on the number of items, which an iterator need not know.
         let items = items.into_iter();
-        match items.size_hint() {
-            (count, Some(most)) if count == most => self.submit_chunks(f, items, count, chunksize),
+        match (chunksize, items.size_hint()) {
+            (Some(chunksize), _) => self.submit_chunks(f, items, chunksize),
+            (None, (count, Some(most))) if count == most => self.submit_chunks(f, items, self.chunksize(count)),
             _ => {
                 let items: Vec<A> = items.collect();
-                let count = items.len();
-                self.submit_chunks(f, items.into_iter(), count, chunksize)
+                let chunksize = self.chunksize(items.len());
+                self.submit_chunks(f, items.into_iter(), chunksize)
             }
         }
+    }
+
+    /// As Python: four chunks for each worker.
+    fn chunksize(&self, items: usize) -> usize {
+        items.div_ceil(4 * self.processes())
     }
 
     /// Submits each chunk as soon as it is encoded: the workers begin with the first one meanwhile.
@@ -367,82 +390,88 @@ impl Pool {
         &self,
         f: fn(A) -> R,
         items: impl Iterator<Item = A>,
-        count: usize,
-        chunksize: Option<usize>,
+        chunksize: usize,
     ) -> MapResult<R> {
-        let many = Many::new(count);
-        let entry = match code_ref(f) {
-            Ok(entry) => entry,
-            Err(error) => {
-                for index in 0..count {
-                    many.deliver(index, results::Answer::Failed(error.clone()));
-                }
-                return MapResult::new(many);
-            }
-        };
-        // As Python: four chunks for each worker.
-        let chunksize = chunksize
-            .unwrap_or(count.div_ceil(4 * self.processes()))
-            .clamp(1, u32::MAX as usize);
-        let mut chunk = Vec::new();
-        let mut first = 0;
+        let many = Many::new();
+        let chunksize = chunksize.clamp(1, u32::MAX as usize);
+        let (mut chunk, mut first, mut count) = (Vec::new(), 0, 0);
         let submit = |chunk: &mut Vec<u8>, first: usize, end: usize| {
             if end > first {
-                let items = std::mem::take(chunk).into_boxed_slice();
-                self.core()
-                    .shared
-                    .submit([job(entry, items, (end - first) as u32, first, many.clone())]);
+                let packed = std::mem::take(chunk).into();
+                self.submit(f, packed, (end - first) as u32, first, many.clone());
             }
         };
-        // `take`: an iterator that lies about its length must not yield more than `many` expects.
-        for (index, args) in items.take(count).enumerate() {
-            if let Err(error) = push_args(&mut chunk, &args) {
+        for item in items {
+            if let Err(error) = pack(&mut chunk, &item) {
                 // The chunk ends before this item, and the next one begins behind it.
-                submit(&mut chunk, first, index);
-                many.deliver(index, results::Answer::Failed(error));
-                first = index + 1;
-            } else if index + 1 - first == chunksize {
-                submit(&mut chunk, first, index + 1);
-                first = index + 1;
+                submit(&mut chunk, first, count);
+                self.refuse(error, count, &*many);
+                first = count + 1;
+            } else if count + 1 - first == chunksize {
+                submit(&mut chunk, first, count + 1);
+                first = count + 1;
             }
+            count += 1;
         }
         submit(&mut chunk, first, count);
+        many.expect(count);
         MapResult::new(many)
     }
 
-    /// Calls `f` with every item, one at a time, and yields the results in the order of the items, each as soon as it and those before it are there.
-    ///
-    /// The input is read as results are taken, about a thousand items ahead: it may be endless. An item without a result
-    /// is an error in its place; the others follow.
-    ///
-    /// ```
-    /// # fn square(x: u64) -> u64 { x * x }
-    /// # fn main() -> Result<(), common::Error> {
-    /// # common::init();
-    /// let pool = common::Pool::new(2)?;
-    /// let squares: Result<Vec<u64>, _> = pool.imap(square, 0..).take(5).collect(); // 0.. never ends
-    /// assert_eq!(squares?, [0, 1, 4, 9, 16]);
-    /// # pool.terminate();
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn imap<A, R, I>(&self, f: fn(A) -> R, items: I) -> Imap<'_, A, R, I::IntoIter>
-    where
-        A: Message,
-        R: Message,
-        I: IntoIterator<Item = A>,
-    {
-        Imap::new(self, f, items.into_iter(), true)
+    /// Submits a task of one item. Returns how many bytes it has.
+    fn submit_one<A: Message, R: Message>(
+        &self,
+        f: fn(A) -> R,
+        arg: &A,
+        index: usize,
+        handler: Arc<dyn ResultHandler>,
+    ) -> usize {
+        let mut bytes = BUFFER.take();
+        match pack(&mut bytes, arg) {
+            Ok(()) => {
+                let length = bytes.len();
+                self.submit(f, Packed::take(&mut bytes), 1, index, handler);
+                bytes.clear();
+                BUFFER.set(bytes);
+                length
+            }
+            Err(error) => {
+                self.refuse(error, index, &*handler);
+                0
+            }
+        }
     }
 
-    /// As [`imap`](Pool::imap), but yields results as they come.
-    pub fn imap_unordered<A, R, I>(&self, f: fn(A) -> R, items: I) -> Imap<'_, A, R, I::IntoIter>
-    where
-        A: Message,
-        R: Message,
-        I: IntoIterator<Item = A>,
-    {
-        Imap::new(self, f, items.into_iter(), false)
+    fn submit<A: Message, R: Message>(
+        &self,
+        f: fn(A) -> R,
+        items: Packed,
+        count: u32,
+        index: usize,
+        handler: Arc<dyn ResultHandler>,
+    ) {
+        let core = self.core();
+        let checked = core.owner.is_me().then_some(()).ok_or(Error::ForkedCopy);
+        match checked.and_then(|()| code_ref(f)) {
+            Ok(function) => core.shared.submit(Job {
+                sequence: 0,
+                function,
+                items,
+                handler,
+                index,
+                count,
+                deliveries: 0,
+            }),
+            Err(error) => (0..count as usize).for_each(|item| self.refuse(error.clone(), index + item, &*handler)),
+        }
+    }
+
+    /// An item that cannot be submitted.
+    fn refuse(&self, error: Error, index: usize, handler: &dyn ResultHandler) {
+        let failure = Failure::new(error, &self.core().shared.unobserved);
+        if handler.deliver(index, Outcome::Failed(failure)) {
+            handler.wake();
+        }
     }
 
     /// From here on there are no new tasks: what comes back has no `apply_async`, but a [`join`](ClosedPool::join).
@@ -456,9 +485,25 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if let Some(core) = &mut self.core {
-            core.end();
-        }
+        end(self.core.take(), Core::terminate);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("processes", &self.processes())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for PoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let mut builder = f.debug_struct("PoolBuilder");
+        builder
+            .field("processes", &self.processes)
+            .field("maxtasksperchild", &self.max_tasks)
+            .finish_non_exhaustive()
     }
 }
 
@@ -478,169 +523,43 @@ impl ClosedPool {
     ///
     /// # Errors
     ///
-    /// [`Error::Uncollected`] if tasks failed whose handles had been dropped; [`Error::Initializer`] if the workers could
+    /// [`Error::UnobservedFailures`] if tasks failed whose handles had been dropped; [`Error::Initializer`] if the workers could
     /// not be made ready.
     pub fn join(mut self) -> Result<(), Error> {
-        self.core.take().map_or(Ok(()), ClosedPool::finish)
-    }
-
-    fn finish(mut core: Core) -> Result<(), Error> {
-        let _blocked = timeline::blocked("join");
-        let outcome = core.shared.finish();
-        core.join_threads();
-        outcome
+        end(self.core.take(), Core::finish).ok_or(Error::ForkedCopy)?
     }
 
     /// Ends the workers now; see [`Pool::terminate`].
     pub fn terminate(mut self) {
-        if let Some(mut core) = self.core.take() {
-            core.end();
-        }
+        end(self.core.take(), Core::terminate);
     }
 }
 
 impl Drop for ClosedPool {
     fn drop(&mut self) {
-        match self.core.take() {
-            Some(mut core) if std::thread::panicking() => core.end(),
-            Some(core) => drop(ClosedPool::finish(core)),
-            None => {}
+        if std::thread::panicking() {
+            end(self.core.take(), Core::terminate);
+        } else {
+            end(self.core.take(), Core::finish);
         }
     }
 }
 
-/// The iterator of [`Pool::imap`] and [`Pool::imap_unordered`].
-#[must_use = "tasks are sent as results are taken"]
-pub struct Imap<'pool, A, R, I> {
-    pool: &'pool Pool,
-    f: fn(A) -> R,
-    /// `None`: exhausted.
-    input: Option<I>,
-    stream: Arc<Stream>,
-    /// Results that have come, last first.
-    arrived: Vec<Arrived>,
-    /// Results that wait for one before them; `None`: the order does not matter.
-    early: Option<BTreeMap<usize, Encoded>>,
-    /// Items sent and not come back.
-    on_the_way: usize,
-    /// The next item's place.
-    sent: usize,
-    sent_bytes: usize,
-    /// The place of the next item to be yielded, if in order.
-    yielded: usize,
-}
-
-impl<'pool, A, R, I> Imap<'pool, A, R, I> {
-    fn new(pool: &'pool Pool, f: fn(A) -> R, input: I, ordered: bool) -> Imap<'pool, A, R, I> {
-        Imap {
-            pool,
-            f,
-            input: Some(input),
-            stream: Stream::new(),
-            arrived: Vec::new(),
-            early: ordered.then(BTreeMap::new),
-            on_the_way: 0,
-            sent: 0,
-            sent_bytes: 0,
-            yielded: 0,
-        }
-    }
-
-    /// How many items may be on their way: fewer if they are large.
-    fn limit(&self) -> usize {
-        let average = self.sent_bytes.checked_div(self.sent).unwrap_or(0).max(1);
-        (AHEAD_BYTES / average).clamp(2 * self.pool.processes(), AHEAD)
-    }
-
-    /// An item that has come back, if there is one that can be yielded.
-    fn next_arrived(&mut self) -> Option<Encoded> {
-        let Some(early) = &mut self.early else {
-            return self.arrived.pop().map(|(_, result)| result);
-        };
-        early.extend(self.arrived.drain(..));
-        let next = early.remove(&self.yielded)?;
-        self.yielded += 1;
-        Some(next)
+impl fmt::Debug for ClosedPool {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let processes = self.core.as_ref().map(|core| core.processes);
+        f.debug_struct("ClosedPool")
+            .field("processes", &processes)
+            .finish_non_exhaustive()
     }
 }
 
-impl<A, R, I> Imap<'_, A, R, I>
-where
-    A: Message,
-    R: Message,
-    I: Iterator<Item = A>,
-{
-    /// Sends items when few are on their way: many at once, which costs less.
-    fn feed(&mut self) {
-        // Items that wait for one before them count too, or a slow item would let the others pile up.
-        let held = |imap: &Self| imap.on_the_way + imap.early.as_ref().map_or(0, BTreeMap::len);
-        if held(self) > self.limit() / 2 {
-            return;
-        }
-        let mut jobs = Vec::new();
-        while held(self) < self.limit() {
-            let Some(item) = self.input.as_mut().and_then(Iterator::next) else {
-                self.input = None;
-                break;
-            };
-            match code_ref(self.f).and_then(|entry| Ok((entry, encode_item(&item)?))) {
-                Ok((entry, items)) => {
-                    self.sent_bytes += items.len();
-                    jobs.push(job(entry, items, 1, self.sent, self.stream.clone()));
-                }
-                Err(error) => {
-                    self.stream.deliver(self.sent, results::Answer::Failed(error));
-                }
-            }
-            self.sent += 1;
-            self.on_the_way += 1;
-        }
-        self.pool.core().shared.submit(jobs);
-    }
+thread_local! {
+    /// For encoding: most arguments are short, and need no memory of their own.
+    static BUFFER: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
 }
 
-impl<A, R, I> Iterator for Imap<'_, A, R, I>
-where
-    A: Message,
-    R: Message,
-    I: Iterator<Item = A>,
-{
-    type Item = Result<R, Error>;
-
-    fn next(&mut self) -> Option<Result<R, Error>> {
-        loop {
-            if self.input.is_some() {
-                self.feed();
-            }
-            if let Some(arrived) = self.next_arrived() {
-                return Some(decode_arrived(arrived));
-            }
-            if self.on_the_way == 0 {
-                return None;
-            }
-            self.arrived = self.stream.take();
-            self.on_the_way -= self.arrived.len();
-            self.arrived.reverse();
-        }
-    }
-}
-
-fn push_args<Args: Serialize>(bytes: &mut Vec<u8>, args: &Args) -> Result<(), Error> {
-    wire::push_item(bytes, |bytes| encode_into(args, bytes)).map_err(|error| Error::encode("a task's arguments", error))
-}
-
-fn encode_item<Args: Serialize>(args: &Args) -> Result<Box<[u8]>, Error> {
-    let mut bytes = Vec::with_capacity(24); // what the allocator gives at least
-    push_args(&mut bytes, args)?;
-    Ok(bytes.into_boxed_slice())
-}
-
-fn job(entry: CodeRef, items: Box<[u8]>, count: u32, index: usize, sink: Arc<dyn Sink>) -> Job {
-    Job {
-        items,
-        sink,
-        entry,
-        index,
-        count,
-    }
+fn pack<T: Message>(bytes: &mut Vec<u8>, arg: &T) -> Result<(), Error> {
+    push_item(bytes, |bytes| encode_plain(arg, bytes))
+        .map_err(|message| Error::encode("the arguments of a task", message))
 }

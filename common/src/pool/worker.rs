@@ -1,221 +1,318 @@
-//! A worker: takes items, calls the target, sends results.
+//! A worker: takes tasks, calls the target, publishes results.
 //!
-//! It lives in a process of its own, and may die at any moment. So everything that the pool must know afterwards stands
-//! outside of it: which item it started (`ticket`), and the results that have not left yet. The result of a task leaves at
-//! once. The results of a chunk leave together, and lie in shared memory until then: the pool finds them there when the
-//! worker dies. No result is lost, and no item is done twice.
+//! It lives in a process of its own, and may die at any moment. So everything that the pool must know afterwards lies outside
+//! of it, in the page that both see: which item it started (`claim`), and every result, from the moment it is there (`ring`).
 
-use super::ticket::claim;
-use super::wire::{KEPT, Kind, ResultHeader, TASK_HEADER, TaskHeader, push_item, split_item};
-use crate::child::{self, Ends, Greeting};
-use crate::function::{self, Fault};
-use crate::sys::{self, Board, CodeRef, OwnedHandle, SharedMemory};
+use super::claim::claim;
+use super::items::{LARGE, split_item, words};
+use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
+use super::ring::{must_wake, wait};
+use super::system::{Ringer, Sleeper};
+use crate::error::RemoteError;
+use crate::function;
+use crate::os::{self, CAPACITY, Owner, Page, Ring, SharedPage};
+use crate::spawn::{self, Ends};
 use crate::timeline;
-use serde::{Deserialize, Serialize};
-use std::io::{self, BufReader, Read, Write};
-use std::sync::atomic::Ordering;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What a worker is told first; items follow.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Orders {
-    pub greeting: Greeting,
-    /// Which board is its own, of how many.
-    pub board: usize,
-    pub boards: usize,
-    pub initializer: Option<(CodeRef, Vec<u8>)>,
-}
+/// Memory that larger tasks and results needed is given back at once.
+const MAX_RETAINED: usize = 1 << 20;
 
-/// Works until the pool says that it is over. Returns the exit code, or `None` if it could not understand the pool.
-pub(crate) fn run_child(handles: Vec<OwnedHandle>) -> Option<i32> {
-    let Ends {
-        mut from_parent,
-        to_parent,
-        lifeline,
-        extra,
-    } = Ends::new(handles)?;
-    sys::ANSWERS.set(&to_parent);
-    child::end_with_parent(lifeline.try_clone().ok()?).ok()?;
-    let Ok(orders) = child::read_block(&mut from_parent) else {
-        return Some(0); // a pool that has ended already
+/// Works until the pool says that there is nothing more to do. Returns the exit code.
+pub(crate) fn run_child(mut ends: Ends) -> Result<i32, String> {
+    os::close_after_fork(os::ANSWERS, &ends.to_parent);
+    let Some(start) = ends.read_start::<()>()? else {
+        return Ok(0); // a pool that has ended already
     };
-    let orders: Orders = postcard::from_bytes(&orders).ok()?;
-    orders.greeting.accept(lifeline)?;
-    let memory = SharedMemory::open(extra?, orders.boards).ok()?;
-    let mut worker = Worker::new(memory.board(orders.board), to_parent);
-    if let Some((entry, args)) = orders.initializer {
+    let [page, bell, pool_bell] = ends.extra.try_into().map_err(|_| "its memory was not passed to it")?;
+    let open = || Ok((SharedPage::open(page)?, Sleeper::open(bell)?, Ringer::open(pool_bell)?));
+    let shared = Arc::new(open().map_err(|error: io::Error| format!("its memory cannot be used: {error}"))?);
+    let last_words = shared.clone();
+    function::on_panic_abort(move |error| {
+        let _ = Worker::resume(&last_words.0, &last_words.1, &last_words.2).abort(error);
+    });
+    let mut worker = Worker::new(&shared.0, &shared.1, &shared.2);
+    let _ = worker.send(Kind::Started, 0, &[]);
+    if let Err(problem) = spawn::end_with_parent(start.parent) {
+        let _ = worker.send_error(Kind::NotReady, 0, &RemoteError::Setup(problem));
+        return Ok(1);
+    }
+    if let Some(initializer) = start.call {
         let _span = timeline::span("initializer");
-        // SAFETY: it came through the pipe that this process's parent passed to it, which runs the same program.
-        if let Err(fault) = unsafe { function::run(entry, &args, &mut Vec::new()) } {
-            let _ = worker.send_fault(Kind::NotReady, 0, &fault);
-            return Some(1);
+        let (outcome, _) = initializer.run(&ends.to_parent);
+        worker.leave_copy();
+        if let Err(error) = outcome {
+            let _ = worker.send_error(Kind::NotReady, 0, &error);
+            return Ok(1);
         }
     }
-    // An error is a pool that ended: then this worker ends too.
-    let _ = worker.live(from_parent);
-    Some(0)
+    drop((ends.from_parent, ends.to_parent)); // what is said from here on goes through the page
+    match worker.work() {
+        Ok(()) => Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0), // the pool's process has ended
+        Err(error) => {
+            eprintln!("a worker of a pool ends, because {error}: did a task close or replace descriptors of others?");
+            Ok(if error.kind() == io::ErrorKind::InvalidData {
+                PROTOCOL_ERROR
+            } else {
+                1
+            })
+        }
+    }
 }
 
-pub(super) struct Worker<'a, W> {
-    board: &'a Board,
-    results: W,
-    /// An encoded result, before it goes where it belongs.
-    scratch: Vec<u8>,
+/// Exit code of a worker that does not understand its pool any more. (A rare one: tasks exit too.)
+pub(super) const PROTOCOL_ERROR: i32 = 113;
+
+/// 1 more than the number of the item that is being done; 0: the initializer runs.
+static CURRENT: AtomicU64 = AtomicU64::new(0);
+
+pub(super) struct Worker<'a> {
+    page: &'a Page,
+    bell: &'a Sleeper,
+    pool_bell: &'a Ringer,
+    tasks: Reader,
+    results: Writer,
+    /// The items of the current task.
+    items: Vec<u8>,
+    /// The result of the current item.
+    result: Vec<u8>,
+    /// How many words were kept since something was published.
+    kept: u64,
+    /// Something was passed over.
+    passed_over: bool,
+    owner: Owner,
 }
 
-impl<'a, W: Write> Worker<'a, W> {
-    pub fn new(board: &'a Board, results: W) -> Worker<'a, W> {
+fn damaged(_: Damaged) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "its memory is damaged")
+}
+
+impl<'a> Worker<'a> {
+    pub fn new(page: &'a Page, bell: &'a Sleeper, pool_bell: &'a Ringer) -> Worker<'a> {
         Worker {
-            board,
-            results,
-            scratch: Vec::new(),
+            page,
+            bell,
+            pool_bell,
+            tasks: Reader::default(),
+            results: Writer::default(),
+            items: Vec::new(),
+            result: Vec::new(),
+            kept: 0,
+            passed_over: false,
+            owner: Owner::me(),
         }
     }
 
-    pub fn live(&mut self, tasks: impl Read) -> io::Result<()> {
-        self.send(Kind::Ready, 0, 0, &[])?;
-        self.work(&mut BufReader::with_capacity(1 << 16, tasks))
+    /// Another one that goes on where the first one has come to: it is in the middle of a call.
+    fn resume(page: &'a Page, bell: &'a Sleeper, pool_bell: &'a Ringer) -> Worker<'a> {
+        let mut worker = Worker::new(page, bell, pool_bell);
+        worker.results = Writer::resume(&page.results);
+        worker
     }
 
-    pub fn work(&mut self, tasks: &mut impl Read) -> io::Result<()> {
-        let mut items = Vec::new();
+    /// The target has forked, and has returned in the copy: that is no worker.
+    fn leave_copy(&self) {
+        if !self.owner.is_me() {
+            os::exit_now(0);
+        }
+    }
+
+    /// Answers the item that is being done, or says why the initializer fails: this process is about to abort.
+    fn abort(&mut self, error: &RemoteError) -> io::Result<()> {
+        match CURRENT.load(Relaxed) {
+            0 => self.send_error(Kind::NotReady, 0, error),
+            next => self.send_error(Kind::Error, next - 1, error),
+        }
+    }
+
+    pub fn work(&mut self) -> io::Result<()> {
+        self.send(Kind::Ready, 0, &[])?;
         loop {
-            let mut header = [0; TASK_HEADER];
-            tasks.read_exact(&mut header)?;
-            let task = TaskHeader::from_bytes(&header);
-            items.clear();
-            tasks.take(task.length).read_to_end(&mut items)?;
-            match task.count {
-                0 if task.label == TaskHeader::END.label => return Ok(()),
-                0 => self.send(Kind::Here, 0, 0, &[])?,
-                1 => self.do_one(task, &items)?,
-                _ => self.do_chunk(task, &items)?,
+            self.wait_for_words(TASK_WORDS)?;
+            let task = TaskHeader::read(&mut self.tasks, &self.page.tasks).map_err(damaged)?;
+            if task.count == 0 {
+                return Ok(());
             }
-            if items.capacity() > KEPT {
-                items = Vec::new(); // the memory of a huge task is not kept
+            self.items.clear();
+            let asked = task.length > INLINE as u64;
+            if asked {
+                if !self.fetch_large(task)? {
+                    continue;
+                }
+            } else {
+                self.wait_for_words(words(task.length as usize))?;
+                let ring = &self.page.tasks;
+                self.tasks.pop_bytes(ring, task.length as usize, &mut self.items);
+                self.tasks.release(ring);
             }
+            self.run_items(task, asked)?;
         }
     }
 
-    /// A task: its result leaves at once.
-    fn do_one(&mut self, task: TaskHeader, items: &[u8]) -> io::Result<()> {
-        if let Some((args, _)) = split_item(items).filter(|_| claim(&self.board.next, task.first)) {
-            let span = timeline::task(task.label);
-            let outcome = self.call(task.entry, args);
-            drop(span);
-            match outcome {
-                Ok(()) => self.send_scratch(task.first)?,
-                Err(fault) => self.send_fault(Kind::Fault, task.first, &fault)?,
-            }
+    /// Sleeps until there are `count` words to read.
+    fn wait_for_words(&mut self, count: u64) -> io::Result<()> {
+        let ring = &self.page.tasks;
+        let ready = || Ok(self.tasks.available(ring)? >= count);
+        if ready().map_err(damaged)? {
+            return Ok(());
         }
-        Ok(())
+        let (bell, pool_bell, passed_over) = (self.bell, self.pool_bell, &mut self.passed_over);
+        wait(&ring.reader_asleep, ready, || sleep(bell, pool_bell, passed_over))
     }
 
-    /// A chunk: results leave together, when the board is full or the chunk is done.
-    fn do_chunk(&mut self, task: TaskHeader, mut items: &[u8]) -> io::Result<()> {
+    /// Asks for the payload of a large task, and reads it. False: the task was taken back.
+    fn fetch_large(&mut self, task: TaskHeader) -> io::Result<bool> {
+        let ring = &self.page.tasks;
+        self.tasks.release(ring);
+        if !claim(&self.page.next, task.first) {
+            self.passed_over()?;
+            return Ok(false);
+        }
+        self.send(Kind::Request, task.first, &[])?;
+        while (self.items.len() as u64) < task.length {
+            self.wait_for_words(1)?;
+            let available = self.tasks.available(ring).map_err(damaged)? * size_of::<u64>() as u64;
+            let missing = task.length - self.items.len() as u64;
+            self.tasks
+                .pop_bytes(ring, available.min(missing) as usize, &mut self.items);
+            self.release()?;
+        }
+        Ok(true)
+    }
+
+    /// Lets the pool use the room again, which may wait for it.
+    fn release(&mut self) -> io::Result<()> {
+        let ring = &self.page.tasks;
+        self.tasks.release(ring);
+        if must_wake(&ring.writer_asleep) {
+            self.pool_bell.ring()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// What was taken back made no result, but room.
+    fn passed_over(&mut self) -> io::Result<()> {
+        self.passed_over = true;
+        self.release()
+    }
+
+    fn run_items(&mut self, task: TaskHeader, claimed: bool) -> io::Result<()> {
+        let items = std::mem::take(&mut self.items);
+        let mut rest = &items[..];
         let mut span = None;
-        for item in task.first..task.first + u64::from(task.count) {
-            let Some((args, rest)) = split_item(items) else { break };
-            items = rest;
-            if !claim(&self.board.next, item) {
-                break; // it and all behind it were taken back
+        for number in 0..u64::from(task.count) {
+            let item = task.first + number;
+            let (arg, others) = split_item(rest).ok_or(Damaged).map_err(damaged)?;
+            rest = others;
+            let mine = claimed && number == 0 || claim(&self.page.next, item);
+            if !mine {
+                self.wake_pool()?;
+                self.passed_over()?; // and so was all that is behind it
+                break;
             }
-            span.get_or_insert_with(|| timeline::task(task.label))
-                .begun(item - task.first + 1);
-            match self.call(task.entry, args) {
-                Ok(()) => {
-                    if !self.publish(item) {
-                        self.send_published()?;
-                        if !self.publish(item) {
-                            self.send_scratch(item)?;
-                        }
-                    }
-                }
-                Err(fault) => {
-                    self.send_published()?;
-                    self.send_fault(Kind::Fault, item, &fault)?;
-                }
+            span.get_or_insert_with(|| timeline::task(task.label)).begun(number + 1);
+            self.result.clear();
+            CURRENT.store(item + 1, Relaxed);
+            // SAFETY: it came from this process's parent, which runs the same program; the header's check is right.
+            let outcome = unsafe { function::run(task.function, arg, &mut self.result) };
+            if number + 1 == u64::from(task.count) {
+                span = None;
+            }
+            self.leave_copy();
+            match outcome {
+                Ok(()) => self.publish_result(item, number + 1 < u64::from(task.count))?,
+                Err(error) => self.send_error(Kind::Error, item, &error)?,
             }
         }
-        self.send_published()
+        self.items = items;
+        self.items.clear();
+        self.items.shrink_to(MAX_RETAINED);
+        self.result.clear();
+        self.result.shrink_to(MAX_RETAINED);
+        Ok(())
     }
 
-    /// Calls the target; its encoded result is in `scratch` then, as an item.
-    fn call(&mut self, entry: CodeRef, args: &[u8]) -> Result<(), Box<Fault>> {
-        if self.scratch.capacity() > KEPT {
-            self.scratch = Vec::new();
+    /// Publishes the result of an item; or, if more are to follow soon, keeps it.
+    fn publish_result(&mut self, item: u64, more: bool) -> io::Result<()> {
+        let result = std::mem::take(&mut self.result);
+        self.write(Kind::Value, item, &result)?;
+        self.kept += 1 + words(result.len());
+        self.result = result;
+        if more && self.kept < CAPACITY / 4 {
+            self.results.keep(&self.page.results);
+            return Ok(());
         }
-        self.scratch.clear();
-        push_item(&mut self.scratch, |bytes| {
-            // SAFETY: as for the initializer.
-            unsafe { function::run(entry, args, bytes) }
-        })
+        self.wake_pool()
     }
 
-    /// Adds the result in `scratch` to those on the board. False: it does not fit.
-    fn publish(&mut self, item: u64) -> bool {
-        let published = self.board.published.load(Ordering::Relaxed);
-        let (count, used) = (published >> 32, published as u32);
-        if !self.board.append(used as usize, &self.scratch) {
-            return false;
-        }
-        if count == 0 {
-            self.board.first.store(item, Ordering::Relaxed);
-        }
-        let used = u64::from(used) + self.scratch.len() as u64;
-        self.board.published.store((count + 1) << 32 | used, Ordering::Release);
-        true
+    pub fn send_error(&mut self, kind: Kind, item: u64, error: &RemoteError) -> io::Result<()> {
+        self.send(kind, item, &postcard::to_stdvec(error).unwrap_or_default())
     }
 
-    /// Sends the results on the board. They stay there until they are sent: a pool that sees some twice, because the worker
-    /// died in between, knows them by their numbers.
-    fn send_published(&mut self) -> io::Result<()> {
-        let count = self.board.published.load(Ordering::Relaxed) >> 32;
-        if count > 0 {
-            let first = self.board.first.load(Ordering::Relaxed);
-            self.send(Kind::Values, first, count as u32, self.board.results())?;
-            self.board.published.store(0, Ordering::Release);
+    fn send(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
+        self.write(kind, item, payload)?;
+        self.wake_pool()
+    }
+
+    /// Publishes what was written, and rings if the pool sleeps.
+    fn wake_pool(&mut self) -> io::Result<()> {
+        self.results.publish(&self.page.results);
+        self.kept = 0;
+        if must_wake(&self.page.results.reader_asleep) {
+            self.pool_bell.ring()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes a result. (Of a large one, all but the last piece is published.)
+    fn write(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
+        let ring = &self.page.results;
+        if payload.len() <= INLINE {
+            self.wait_for_room(1 + words(payload.len()))?;
+            let header = ResultHeader::new(kind, item, payload.len() as u32);
+            self.results.push(ring, header.to_word());
+            self.results.push_bytes(ring, payload);
+            return Ok(());
+        }
+        self.wait_for_room(2)?;
+        self.results.push(ring, ResultHeader::new(kind, item, LARGE).to_word());
+        self.results.push(ring, payload.len() as u64);
+        let mut rest = payload;
+        while !rest.is_empty() {
+            // Not in small pieces: each may wake the pool.
+            let room = self.wait_for_room(words(rest.len()).min(CAPACITY / 4))?;
+            let (piece, others) = rest.split_at(rest.len().min(room as usize * size_of::<u64>()));
+            self.results.push_bytes(ring, piece);
+            self.wake_pool()?;
+            rest = others;
         }
         Ok(())
     }
 
-    fn send_scratch(&mut self, item: u64) -> io::Result<()> {
-        let scratch = std::mem::take(&mut self.scratch);
-        self.send(Kind::Values, item, 1, &scratch)?;
-        self.scratch = scratch;
-        Ok(())
+    /// Sleeps until there is room for `count` words; returns how much there is.
+    fn wait_for_room(&mut self, count: u64) -> io::Result<u64> {
+        let ring: &Ring = &self.page.results;
+        let room = self.results.room(ring, count).map_err(damaged)?;
+        if room >= count {
+            return Ok(room);
+        }
+        self.wake_pool()?; // it must read on
+        let (bell, pool_bell, passed_over) = (self.bell, self.pool_bell, &mut self.passed_over);
+        let ready = || Ok(self.results.room(ring, count)? >= count);
+        wait(&ring.writer_asleep, ready, || sleep(bell, pool_bell, passed_over))?;
+        self.results.room(ring, count).map_err(damaged)
     }
+}
 
-    fn send_fault(&mut self, kind: Kind, item: u64, fault: &Fault) -> io::Result<()> {
-        self.send(kind, item, 1, &postcard::to_stdvec(fault).unwrap_or_default())
+/// A worker that has passed over something does not sleep before the pool was rung.
+fn sleep(bell: &Sleeper, pool_bell: &Ringer, passed_over: &mut bool) -> io::Result<()> {
+    if std::mem::take(passed_over) {
+        pool_bell.ring()?;
     }
-
-    /// In one write, if it is small: each write may wake somebody up.
-    fn send(&mut self, kind: Kind, first: u64, count: u32, payload: &[u8]) -> io::Result<()> {
-        let header = ResultHeader {
-            kind,
-            count,
-            first,
-            length: payload.len() as u64,
-        }
-        .to_bytes();
-        let mut message = [0; 512];
-        let length = header.len() + payload.len();
-        if length <= message.len() {
-            message[..header.len()].copy_from_slice(&header);
-            message[header.len()..length].copy_from_slice(payload);
-            return self.results.write_all(&message[..length]);
-        }
-        // A pipe takes both parts in one call.
-        let mut parts = [io::IoSlice::new(&header), io::IoSlice::new(payload)];
-        let mut parts = &mut parts[..];
-        while !parts.is_empty() {
-            match self.results.write_vectored(parts) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => io::IoSlice::advance_slices(&mut parts, written),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
+    bell.wait()
 }

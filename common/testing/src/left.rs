@@ -221,6 +221,23 @@ fn ours(all: Vec<Process>) -> BTreeMap<(u32, String), String> {
         .collect()
 }
 
+/// The children of a process that have not ended.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
+    let children = processes().into_iter().filter(|process| process.parent == parent);
+    children
+        .filter(|process| !process.state.starts_with('Z'))
+        .map(|process| process.pid)
+        .collect()
+}
+
+/// Is that one of them?
+pub(crate) fn is_child(parent: u32, pid: u32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => process_of_stat(&stat).is_some_and(|it| it.parent == parent && !it.state.starts_with('Z')),
+        Err(_) => children(parent).contains(&pid),
+    }
+}
+
 /// Every process: from /proc where there is one, else from `ps`.
 fn processes() -> Vec<Process> {
     if !Path::new("/proc/self/stat").exists() {

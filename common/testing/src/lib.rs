@@ -2,24 +2,35 @@
 //!
 //! - [`run`] runs a program without input and within a time limit, and gives its output: [`Run`].
 //! - [`neutral`] takes out of a text what differs from run to run.
+//! - [`Exercise`] is the check of an exercise, with a hint; [`on_one_core`] lets it try a smaller machine.
 //! - [`slowness`] stretches every limit of time.
 //! - [`example`] finds a built example.
 //! - [`Folder`], [`copy`] and [`cargo`] are for tests that build something in a place of its own.
+//! - [`overlaps`] finds words in a picture that lie over something.
+//! - [`code_lines`] and [`rust_files`] read Rust source: `cargo run -p testing --bin lines` counts it.
 //! - [`NothingLeft`] fails a test that leaves a process, a thread, a descriptor or a file behind.
 
+mod exercise;
 mod folder;
 mod left;
+mod picture;
+mod program;
+mod source;
+mod trace;
 
+pub use exercise::{Exercise, Started, on_one_core};
 pub use folder::{Folder, cargo, copy};
 pub use left::NothingLeft;
+pub use picture::overlaps;
+pub use source::{code_lines, rust_files};
+pub use trace::Tracee;
 
+use program::Program;
 use std::ffi::OsStr;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+use std::{env, fs};
 
 /// How long [`run`] waits. Every program of the course ends within seconds; a busy machine may take longer.
 pub const LIMIT: Duration = Duration::from_secs(60);
@@ -85,97 +96,12 @@ pub fn run(program: impl AsRef<OsStr>) -> Run {
 /// leads a process group of its own), and this fails with what had been printed so far.
 #[track_caller]
 pub fn run_with(command: &mut Command, limit: Duration) -> Run {
-    let _running = left::Running::new();
-    let limit = limit * slowness() as u32;
-    let deadline = Instant::now() + limit;
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    #[cfg(unix)]
-    std::os::unix::process::CommandExt::process_group(command, 0);
-    let mut child = match command.spawn() {
-        Ok(child) => child,
-        Err(error) => panic!("{:?} does not start: {error}", command.get_program()),
-    };
-    left::started(child.id());
-
-    // Both pipes are emptied all the time, so that the program never waits for us.
-    let (sender, pieces) = mpsc::channel();
-    let (out, err) = (child.stdout.take().expect("piped"), child.stderr.take().expect("piped"));
-    let readers = [
-        thread::spawn({
-            let sender = sender.clone();
-            move || pass_on(out, 0, &sender)
-        }),
-        thread::spawn(move || pass_on(err, 1, &sender)),
-    ];
-    let mut bytes = [Vec::new(), Vec::new()];
-    let mut in_time = loop {
-        match pieces.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok((stream, piece)) => bytes[stream].extend(piece),
-            Err(RecvTimeoutError::Disconnected) => break true,
-            Err(RecvTimeoutError::Timeout) => break false,
-        }
-    };
-    // Both are closed; it remains to wait for the end, which as a rule has come.
-    while in_time && matches!(child.try_wait(), Ok(None)) {
-        in_time = Instant::now() < deadline;
-        thread::sleep(Duration::from_millis(1));
-    }
-    if in_time {
-        readers
-            .into_iter()
-            .for_each(|reader| reader.join().expect("a reader does not panic"));
-    } else {
-        kill_all(&mut child);
-    }
-    let status = child.wait().expect("the program was started here");
-    if !in_time {
-        // Killed, so the readers come to the end at once; half a second for those who escaped from the group.
-        while let Ok((stream, piece)) = pieces.recv_timeout(Duration::from_millis(500)) {
-            bytes[stream].extend(piece);
-        }
-    }
-    let [stdout, stderr] = bytes.map(|bytes| String::from_utf8_lossy(&bytes).replace("\r\n", "\n"));
-    assert!(
-        in_time,
-        "{command:?} had not ended after {limit:?} (or something that it started holds its output open); it was killed{}",
-        printed(&stdout, &stderr)
-    );
-    Run {
-        status,
-        stdout,
-        stderr,
-        pid: child.id(),
-    }
-}
-
-/// Sends on what can be read, until the end.
-fn pass_on(mut from: impl Read, stream: usize, to: &Sender<(usize, Vec<u8>)>) {
-    let mut buffer = [0; 8192];
-    while let Ok(n @ 1..) = from.read(&mut buffer) {
-        if to.send((stream, buffer[..n].to_vec())).is_err() {
-            return; // nobody waits any more
-        }
-    }
-}
-
-/// Kills the program and its descendants, as far as they can be reached.
-fn kill_all(child: &mut Child) {
-    #[cfg(unix)]
-    {
-        use nix::sys::signal::{Signal, killpg};
-        // Not yet waited for, so the id is still the child's.
-        let group = nix::unistd::Pid::from_raw(child.id() as i32);
-        let _ = killpg(group, Signal::SIGKILL);
-    }
-    #[cfg(windows)]
-    {
-        let pid = child.id().to_string();
-        let _ = Command::new("taskkill").args(["/T", "/F", "/PID", &pid]).output();
-    }
-    let _ = child.kill();
+    let mut program = Program::start(command, limit, usize::MAX);
+    program.finish().unwrap_or_else(|why| {
+        program.kill();
+        let [stdout, stderr] = program.output();
+        panic!("{why}{}", printed(&stdout, &stderr))
+    })
 }
 
 /// A built example of the package in `manifest_dir` (`env!("CARGO_MANIFEST_DIR")`): it lies beside the running test.

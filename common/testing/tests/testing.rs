@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
-use testing::{Folder, NothingLeft, neutral, run_with, slowness};
+use testing::{Exercise, Folder, NothingLeft, neutral, run_with, slowness};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -222,4 +222,66 @@ fn a_thread_and_a_folder_are_seen() {
     let message = left(|| fs::create_dir(&folder).unwrap());
     fs::remove_dir(&folder).unwrap();
     assert!(message.contains(&format!("file {}", folder.display())), "{message}");
+}
+
+/// A program for an exercise, written in shell; `EXERCISE_PROGRAM` is not for here.
+fn exercise(folder: &Folder, script: &str) -> Exercise {
+    let program = folder.path().join("program");
+    // Not written by this process: a child that another thread starts meanwhile would hold the file open for writing.
+    let write = "printf '#!/bin/sh\n%s\n' \"$0\" >\"$1\" && chmod +x \"$1\"";
+    run_with(shell(write).arg(script).arg(&program), MINUTE).success();
+    Exercise::new(program.to_str().unwrap(), "think")
+}
+
+#[test]
+fn an_exercise_fails_with_a_reason() {
+    let _nothing_left = NothingLeft::new();
+    let folder = Folder::new(env::temp_dir());
+    let message = failure(|| _ = exercise(&folder, "exit 3").run());
+    assert!(message.contains("exit status: 3"), "{message}");
+    let message = failure(|| {
+        _ = exercise(
+            &folder,
+            "while :; do echo 0123456789012345678901234567890123456789; done",
+        )
+        .run()
+    });
+    assert!(message.contains("more than 250 KB"), "{message}");
+    let message = failure(|| {
+        exercise(&folder, "echo one")
+            .start()
+            .wait_until("the line two did not come", |it| it.contains("two"))
+    });
+    assert!(message.contains("two did not come"), "{message}");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn processes_of_an_exercise_are_seen_in_order_with_their_ends() {
+    let _nothing_left = NothingLeft::new();
+    let folder = Folder::new(env::temp_dir());
+    let script = "(exit 3) & (kill -9 $(exec sh -c 'echo $PPID')) & wait; echo end";
+    let (run, seen) = exercise(&folder, script).observe().unwrap();
+    assert_eq!(run.stdout, "end\n");
+    let mut children: Vec<_> = seen.iter().filter(|it| it.parent == run.pid).collect();
+    children.sort_by_key(|it| it.started);
+    assert_eq!(children.len(), 2, "{seen:#?}");
+    assert_eq!(
+        children.iter().map(|it| it.exitcode).collect::<Vec<_>>(),
+        [Some(3), Some(-9)]
+    );
+    assert!(children.iter().all(|it| !it.is_thread && it.ended.is_some()));
+    // One does not wait for the other, and both do not begin at once: so they overlap.
+    assert!(children[0].overlaps(children[1]));
+
+    assert!(children.iter().all(|it| it.waited_for));
+    let (run, seen) = exercise(&folder, "(exit 3) & exec sleep 0.2").observe().unwrap();
+    let child = seen.iter().find(|it| it.parent == run.pid).unwrap();
+    assert!(child.exitcode == Some(3) && !child.waited_for, "{seen:#?}");
+
+    let script = "(echo one) & (echo two) & (echo three) & wait; echo end";
+    let printed = exercise(&folder, script).run_without(2).unwrap();
+    let mut lines: Vec<_> = printed.lines().collect();
+    lines.sort();
+    assert_eq!(lines, ["end", "one", "three"]);
 }

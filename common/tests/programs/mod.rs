@@ -5,6 +5,8 @@
 
 #![allow(dead_code)] // each test file uses a part of it
 
+use common::Pool;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,10 +20,11 @@ pub use testing::slowness;
 /// The environment variable that names the program that this binary is to play.
 pub const PROGRAM: &str = "COURSE_PROGRAM";
 
-/// Makes functions of a test file programs: `fn name()` is the `main` of the program that [`program`] starts. It runs before
-/// the test harness does, so that nothing is between it and the system; in the tests' own process `init` runs there.
+/// Makes functions of a test file programs: `fn name()`, or `fn module::name()`, is the `main` of the program that [`program`]
+/// starts. It runs before the test harness does, so that nothing is between it and the system; in the tests' own process
+/// `init` runs there.
 macro_rules! programs {
-    ($($name:ident),* $(,)?) => {
+    ($($(#[$cfg:meta])? $name:path),* $(,)?) => {
         const _: () = {
             #[used]
             #[cfg_attr(target_vendor = "apple", unsafe(link_section = "__DATA,__mod_init_func"))]
@@ -31,7 +34,7 @@ macro_rules! programs {
             extern "C" fn before_main() {
                 match std::env::var(programs::PROGRAM) {
                     Err(_) => common::init(),
-                    $(Ok(name) if name == stringify!($name) => programs::play($name),)*
+                    $($(#[$cfg])? Ok(name) if name == stringify!($name) => programs::play($name),)*
                     Ok(name) => panic!("there is no program {name}"),
                 }
             }
@@ -124,6 +127,11 @@ impl Drop for Limit {
     }
 }
 
+/// Long enough for whatever comes at once where all is well.
+pub fn soon() -> Duration {
+    Duration::from_secs(5 * slowness())
+}
+
 /// Waits until something is so that nobody can tell us of, as that a process has ended which is not our child.
 #[track_caller]
 pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
@@ -169,10 +177,15 @@ impl Events {
 
     /// What was [`note`]d, sorted.
     pub fn notes(&self) -> Vec<String> {
-        let notes = fs::read_to_string(self.path().join(NOTES)).unwrap_or_default();
-        let mut notes: Vec<_> = notes.lines().map(str::to_owned).collect();
+        let mut notes = self.notes_in_order();
         notes.sort();
         notes
+    }
+
+    /// What was [`note`]d, first things first.
+    pub fn notes_in_order(&self) -> Vec<String> {
+        let notes = fs::read_to_string(self.path().join(NOTES)).unwrap_or_default();
+        notes.lines().map(str::to_owned).collect()
     }
 }
 
@@ -200,13 +213,66 @@ pub fn happen(place: &str, event: &str) {
     fs::write(PathBuf::from(place).join(event), "").expect("an event can happen");
 }
 
-/// In a task: waits for an event, or, so that nothing stays for ever, for a minute.
+/// In a task: waits for an event. So that nothing stays forever, it waits as long as the place is there, and for a minute.
 pub fn await_event(place: &str, event: &str) {
     let path = PathBuf::from(place).join(event);
     let start = Instant::now();
-    while !path.exists() && start.elapsed() < Duration::from_secs(60 * slowness()) {
+    while !path.exists() && Path::new(place).exists() && start.elapsed() < Duration::from_secs(60 * slowness()) {
         thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// The task of [`workers`]: tells the worker's number, and holds it until the event `go`.
+pub fn note_and_wait(place: String) -> u32 {
+    note(&place, process::id());
+    await_event(&place, "go");
+    process::id()
+}
+
+/// The numbers of all workers: each holds one task until all have one.
+#[track_caller]
+pub fn workers(pool: &Pool) -> BTreeSet<u32> {
+    let events = Events::new();
+    let tasks: Vec<_> = (0..pool.processes())
+        .map(|_| pool.apply_async(note_and_wait, events.place()))
+        .collect();
+    eventually("every worker has a task", || events.notes().len() == pool.processes());
+    events.happen("go");
+    tasks.iter().map(|task| task.get().unwrap()).collect()
+}
+
+/// A program of the running test file under limits that a shell sets.
+#[cfg(unix)]
+pub fn limited(limits: &str, name: &str) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("{limits} && exec \"$0\" \"$@\"")])
+        .arg(env::current_exe().expect("the running test has a path"));
+    shell.env(PROGRAM, name);
+    shell
+}
+
+/// The same, run by a user who has no other processes, as far as this one can become another. The folder is where that user
+/// may read the program, and write.
+#[cfg(target_os = "linux")] // where limits count one user's processes and threads
+pub fn limited_for_another_user(folder: &Events, limits: &str, name: &str) -> Option<Command> {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::os::unix::process::CommandExt;
+    if fs::metadata("/proc/self").expect("it is there").uid() != 0 {
+        eprintln!("skipped: only root can become a user who has no processes yet");
+        return None;
+    }
+    let copy = folder.path().join("copy");
+    testing::copy(env::current_exe().expect("the running test has a path"), &copy);
+    for (path, mode) in [(folder.path(), 0o777), (&copy, 0o755)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("root may");
+    }
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("{limits} && exec \"$0\" \"$@\"")])
+        .arg(&copy);
+    shell.env(PROGRAM, name).current_dir("/").uid(61_234).gid(61_234);
+    Some(shell)
 }
 
 /// Is there a process of this number, alive?

@@ -1,27 +1,20 @@
-//! The bench's measures with procspawn. Reads lines such as `apply_async 2 10000` (what, workers, how many), and answers
-//! each with a number, or with `-` if there is no such thing in procspawn.
+//! The bench's measures with other crates. The argument says which: `procspawn`, `rayon` or `crossbeam`. Reads lines such as
+//! `apply_async 2 10000` (what, workers, how many), and answers each with a number, or with `-` if there is no such thing.
 
-use procspawn::Pool;
-use std::collections::VecDeque;
+mod processes;
+mod threads;
+
 use std::io::BufRead;
 use std::time::Instant;
 
-/// So many calls are queued at most: each costs three descriptors until its result is there.
-const AHEAD: usize = 64;
-
-fn next(i: u64) -> u64 {
-    i + 1
-}
-
-/// As in the bench itself (`ours.rs`).
-fn compute(rounds: u64) -> u64 {
-    (0..rounds).fold(1, |x: u64, i| {
-        (x ^ i).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
-    })
-}
-
 fn main() {
     procspawn::init();
+    let measure = match std::env::args().nth(1).as_deref() {
+        Some("procspawn") => processes::measure,
+        Some("rayon") => threads::rayon,
+        Some("crossbeam") => threads::crossbeam,
+        _ => panic!("usage: peers procspawn|rayon|crossbeam"),
+    };
     for line in std::io::stdin().lock().lines() {
         let line = line.expect("standard input is text");
         let words: Vec<&str> = line.split(' ').collect();
@@ -36,94 +29,15 @@ fn main() {
     }
 }
 
-fn measure(what: &str, workers: usize, count: u64) -> Option<f64> {
-    let each = |seconds: f64| Some(seconds / count as f64);
-    match what {
-        "start" => {
-            let start = Instant::now();
-            for i in 0..count {
-                assert_eq!(procspawn::spawn(i, next).join().expect("the process ends well"), i + 1);
-            }
-            each(start.elapsed().as_secs_f64())
-        }
-        "make" => {
-            let start = Instant::now();
-            for _ in 0..count {
-                let pool = Pool::new(workers).expect("a pool");
-                many(&pool, workers as u64, next, |i| i, |i| i + 1);
-                pool.shutdown();
-            }
-            each(start.elapsed().as_secs_f64())
-        }
-        "apply_async" => {
-            let pool = warm(workers);
-            let start = Instant::now();
-            many(&pool, count, next, |i| i, |i| i + 1);
-            let seconds = start.elapsed().as_secs_f64();
-            pool.shutdown();
-            each(seconds)
-        }
-        "speed_up" => {
-            let pool = warm(workers);
-            let rounds = calibrate();
-            let expected = compute(rounds);
-            let start = Instant::now();
-            for _ in 0..count {
-                assert_eq!(std::hint::black_box(compute(std::hint::black_box(rounds))), expected);
-            }
-            let alone = start.elapsed();
-            let start = Instant::now();
-            many(&pool, count, compute, |_| rounds, |_| expected);
-            let together = start.elapsed();
-            pool.shutdown();
-            Some(alone.as_secs_f64() / together.as_secs_f64())
-        }
-        "apply_median" | "apply_99th" => {
-            let pool = warm(workers);
-            let mut times: Vec<f64> = (0..count)
-                .map(|i| {
-                    let start = Instant::now();
-                    assert_eq!(apply(&pool, i), i + 1);
-                    start.elapsed().as_secs_f64()
-                })
-                .collect();
-            pool.shutdown();
-            times.sort_by(f64::total_cmp);
-            Some(
-                times[if what == "apply_median" {
-                    times.len() / 2
-                } else {
-                    times.len() * 99 / 100
-                }],
-            )
-        }
-        _ => None,
-    }
+fn next(i: u64) -> u64 {
+    i + 1
 }
 
-fn warm(workers: usize) -> Pool {
-    let pool = Pool::new(workers).expect("a pool");
-    many(&pool, 100, next, |i| i, |i| i + 1);
-    pool
-}
-
-fn apply(pool: &Pool, i: u64) -> u64 {
-    pool.spawn(i, next).join().expect("a result")
-}
-
-/// Calls and checks, [`AHEAD`] at a time.
-fn many(pool: &Pool, count: u64, f: fn(u64) -> u64, argument: impl Fn(u64) -> u64, expected: impl Fn(u64) -> u64) {
-    let collect = |(i, handle): (u64, procspawn::JoinHandle<u64>)| {
-        assert_eq!(handle.join().expect("a result"), expected(i));
-    };
-    let mut handles = VecDeque::new();
-    for i in 0..count {
-        handles.push_back((i, pool.spawn(argument(i), f)));
-        if handles.len() > AHEAD {
-            handles.pop_front().into_iter().for_each(collect);
-        }
-    }
-    handles.into_iter().for_each(collect);
+/// As in the bench itself (`ours.rs`).
+fn compute(rounds: u64) -> u64 {
+    (0..rounds).fold(1, |x: u64, i| {
+        (x ^ i).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
+    })
 }
 
 /// How many rounds of [`compute`] take a millisecond.
@@ -135,4 +49,14 @@ fn calibrate() -> u64 {
         start.elapsed().as_secs_f64()
     });
     (rounds as f64 * 1e-3 / time.fold(f64::MAX, f64::min)) as u64
+}
+
+/// `what` is `apply_median` or `apply_99th`.
+fn quantile(mut times: Vec<f64>, what: &str) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[if what == "apply_median" {
+        times.len() / 2
+    } else {
+        times.len() * 99 / 100
+    }]
 }

@@ -1,0 +1,135 @@
+//! What can travel between processes, and how it becomes bytes.
+//!
+//! Invariant: what is read back is what was written, to the last byte; what is left over is an error. Called by `function`
+//! for arguments and results, and by `channels`.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+/// What can travel between processes: every type that serde turns into bytes and back, and that borrows nothing.
+///
+/// It is implemented for all of them; you never implement it yourself. A type of your own becomes a message by
+/// `#[derive(serde::Serialize, serde::Deserialize)]`:
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Point {
+///     x: i32,
+///     y: i32,
+/// }
+///
+/// fn norm(p: Point) -> i32 {
+///     p.x * p.x + p.y * p.y
+/// }
+///
+/// fn main() -> Result<(), common::Error> {
+///     common::init();
+///     let p = common::Process::new(norm, Point { x: 3, y: 4 }).start()?;
+///     assert_eq!(p.join()?, 25);
+///     Ok(())
+/// }
+/// ```
+///
+/// Without it:
+///
+/// ```compile_fail,E0277
+/// struct Point(i32, i32);
+/// common::Process::new(|p: Point| p.0 + p.1, Point(3, 4));
+/// ```
+///
+/// # What does not survive the journey
+///
+/// The bytes (those of `postcard`) do not say what they mean: what was written is read back in the same order. So a type must
+/// be read as it was written. What needs to see a name first cannot travel: `#[serde(flatten)]`, `#[serde(untagged)]`,
+/// `#[serde(tag = "…")]`, `serde_json::Value`; nor can what leaves something out, `#[serde(skip_serializing_if = …)]`. Most of
+/// these are an [`Error::Encode`](crate::Error::Encode) or [`Error::Decode`](crate::Error::Decode), as is everything that is
+/// left over after reading; but what leaves something out and is as long by chance is read as something else.
+///
+/// Where a type's own `Serialize` or `Deserialize` refuses a value with a text of its own, the error says only that it did.
+///
+/// Senders, receivers and shared memory of `ipc-channel` can be part of a `Process`'s argument and of that of a pool's
+/// initializer. In a pool's tasks, and in any result, they are an [`Error::Encode`](crate::Error::Encode).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel to another process",
+    label = "this type cannot be turned into bytes and back",
+    note = "write `#[derive(serde::Serialize, serde::Deserialize)]` above `{Self}`, and put `serde = {{ version = \"1\", features = [\"derive\"] }}` under [dependencies] in Cargo.toml"
+)]
+pub trait Message: Serialize + DeserializeOwned + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + 'static> Message for T {}
+
+/// Appends the encoded value; on an error, `bytes` is as before.
+pub(crate) fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), postcard::Error> {
+    let before = bytes.len();
+    postcard::serialize_with_flavor(value, Append(bytes)).inspect_err(|_| bytes.truncate(before))
+}
+
+/// Reads a value back from bytes that hold nothing else.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!(
+            "{} bytes are left over: does its type leave something out when it is written (see `common::Message`)?",
+            rest.len()
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Would the value be encoded to just these bytes?
+pub(crate) fn encodes_to<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
+    postcard::serialize_with_flavor(value, Compare(bytes)).is_ok_and(|same| same)
+}
+
+/// Where postcard puts encoded bytes.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Append<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> Result<(), postcard::Error> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
+        if bytes.len() <= 10 {
+            // A number. Copying so few bytes takes less time than calling `memcpy`.
+            self.0.reserve(10);
+            bytes.iter().for_each(|&byte| self.0.push(byte));
+        } else {
+            self.0.extend_from_slice(bytes);
+        }
+        Ok(())
+    }
+
+    fn finalize(self) -> Result<(), postcard::Error> {
+        Ok(())
+    }
+}
+
+/// Compares encoded bytes with those that are left here.
+struct Compare<'a>(&'a [u8]);
+
+impl postcard::ser_flavors::Flavor for Compare<'_> {
+    type Output = bool;
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> Result<(), postcard::Error> {
+        self.try_extend(&[byte])
+    }
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(postcard::Error::SerializeBufferFull)?;
+        Ok(())
+    }
+
+    fn finalize(self) -> Result<bool, postcard::Error> {
+        Ok(self.0.is_empty())
+    }
+}

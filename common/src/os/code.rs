@@ -1,0 +1,110 @@
+//! Function pointers as numbers that another run of this program understands.
+//!
+//! The system loads a program anywhere it likes (ASLR), so an address means nothing in another process; a function's distance
+//! from the start of the program's code is the same in every run of the same file. Only functions that lie in the code of the
+//! file that contains `common` have such a number: a function in another dynamic library, or one that was made at run time,
+//! is refused.
+
+use super::{Code, code_around};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+/// A function pointer of type `fn(A) -> R` beside the function that decodes its argument, calls it, and encodes its result:
+/// two distances from the start of the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct CodeRef {
+    caller: u32,
+    target: u32,
+}
+
+/// Decodes the argument from the first slice, calls the function at the address, appends the encoded result.
+///
+/// # Safety
+///
+/// The address is that of a function of the type that this caller was made for.
+pub(crate) type Caller<E> = unsafe fn(usize, &[u8], &mut Vec<u8>) -> Result<(), E>;
+
+impl CodeRef {
+    /// Bytes of the encoded form.
+    pub const LENGTH: usize = 8;
+
+    /// Leads nowhere that could be called.
+    pub const NONE: CodeRef = CodeRef {
+        caller: u32::MAX,
+        target: u32::MAX,
+    };
+
+    /// `None`: one of the two does not lie in this program's code.
+    pub fn new<E, F: Copy>(caller: Caller<E>, target: F) -> Option<CodeRef> {
+        const { assert!(size_of::<F>() == size_of::<usize>(), "a function pointer") };
+        // SAFETY: a function pointer, as large as a number (checked above), has no invalid bytes as a number.
+        let target = unsafe { std::mem::transmute_copy::<F, usize>(&target) };
+        Some(CodeRef {
+            caller: distance(caller as *const () as usize)?,
+            target: distance(target)?,
+        })
+    }
+
+    pub fn to_bytes(self) -> [u8; CodeRef::LENGTH] {
+        (u64::from(self.caller) << 32 | u64::from(self.target)).to_le_bytes()
+    }
+
+    pub fn from_bytes(bytes: [u8; CodeRef::LENGTH]) -> CodeRef {
+        let both = u64::from_le_bytes(bytes);
+        CodeRef {
+            caller: (both >> 32) as u32,
+            target: both as u32,
+        }
+    }
+
+    /// Calls the function. `None`: the numbers do not lead into this program's code.
+    ///
+    /// # Safety
+    ///
+    /// The numbers are those of a [`CodeRef::new`] with the same `E`, in a process that runs the same program file.
+    pub unsafe fn call<E>(self, args: &[u8], result: &mut Vec<u8>) -> Option<Result<(), E>> {
+        let (caller, target) = (address(self.caller)?, address(self.target)?);
+        // SAFETY: at the same distance in the same file lies the same function, of the same type, as the caller promises.
+        let caller = unsafe { std::mem::transmute::<usize, Caller<E>>(caller) };
+        // SAFETY: `new` took both together.
+        Some(unsafe { caller(target, args, result) })
+    }
+}
+
+/// Looked up once. Empty, if the system does not tell.
+fn code() -> &'static Code {
+    static CODE: OnceLock<Code> = OnceLock::new();
+    CODE.get_or_init(|| {
+        code_around(code as *const () as usize).unwrap_or(Code {
+            segment: 0..0,
+            file: PathBuf::new(),
+        })
+    })
+}
+
+/// Which file the code came from: by its size and date. Parent and child compare theirs, since the same distance leads
+/// elsewhere in another file. Looked at when the program begins: later, another file may lie there.
+///
+/// 0 for the program itself on Linux, where the same file runs again whatever lies at its path now.
+pub(crate) fn fingerprint() -> u64 {
+    static FINGERPRINT: OnceLock<u64> = OnceLock::new();
+    *FINGERPRINT.get_or_init(|| {
+        std::fs::metadata(&code().file).map_or(0, |file| {
+            let mut hasher = DefaultHasher::new();
+            (file.len(), file.modified().ok()).hash(&mut hasher);
+            hasher.finish()
+        })
+    })
+}
+
+fn distance(address: usize) -> Option<u32> {
+    let segment = &code().segment;
+    let distance = address.checked_sub(segment.start).filter(|_| address < segment.end)?;
+    u32::try_from(distance).ok()
+}
+
+fn address(distance: u32) -> Option<usize> {
+    let segment = &code().segment;
+    Some(segment.start + distance as usize).filter(|address| segment.contains(address))
+}

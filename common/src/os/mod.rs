@@ -1,0 +1,176 @@
+//! Everything that the type system cannot vouch for, and everything that differs from system to system.
+//!
+//! This folder holds every `unsafe` block of the crate. [`unix`](self) and `windows` offer the same functions; the rest of
+//! the crate does not know where it runs.
+//!
+//! * `spawn`, [`Process`]: run this program again, wait for it, kill it, never a stranger that got its number.
+//! * `inherited`: in the new process, what its parent passed to it.
+//! * [`SharedMemory`]: a few pages that parent and workers see at the same time.
+//! * [`CodeRef`]: a function's address as a number that means the same in another run of the same program.
+
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+mod bell;
+mod code;
+mod page;
+pub(crate) use bell::{Ringer, Sleeper, bell};
+pub(crate) use code::{CodeRef, fingerprint};
+pub(crate) use page::{CAPACITY, Page, Ring, SharedPage};
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub(crate) use unix::*;
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub(crate) use windows::*;
+
+/// What the system calls before `main`. (Not every system passes arguments; then there are none who look at them.)
+pub type Constructor = extern "C" fn(i32, Texts, Texts);
+/// Arguments or environment, as C has them.
+pub type Texts = *const *const std::ffi::c_char;
+
+/// Calls the constructors that the system would call after the one that runs.
+///
+/// # Safety
+///
+/// The first is the place of the running constructor. From there to the second lies nothing but constructors.
+pub(crate) unsafe fn run_constructors(
+    (running, end): (*const Constructor, *const Constructor),
+    (count, arguments, environment): (i32, Texts, Texts),
+) {
+    let mut next = running.wrapping_add(1);
+    while next < end {
+        // SAFETY: as the caller promises.
+        unsafe { (*next)(count, arguments, environment) };
+        next = next.wrapping_add(1);
+    }
+}
+
+/// What is known of a process that has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// It returned from `main` or called `exit`.
+    Code(i32),
+    /// A signal ended it (Unix only).
+    #[cfg_attr(windows, allow(dead_code))]
+    Signal(i32),
+    /// Somebody else took its exit status, or SIGCHLD is ignored, so that the kernel keeps none.
+    Unknown,
+}
+
+/// The process that made a handle. A copy of it, made by `fork`, is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pid: u32,
+    generation: u32,
+}
+
+impl Owner {
+    pub fn me() -> Owner {
+        Owner {
+            pid: std::process::id(),
+            generation: generation(),
+        }
+    }
+
+    /// One load, no system call: sees the copies that `fork` makes.
+    pub fn is_me(self) -> bool {
+        self.generation == generation()
+    }
+
+    /// Sees also those that a bare `clone` makes.
+    pub fn is_surely_me(self) -> bool {
+        self.is_me() && self.pid == std::process::id()
+    }
+}
+
+/// No deadline is one that never comes.
+fn time_left(deadline: Option<Instant>) -> Duration {
+    deadline.map_or(Duration::MAX, |deadline| {
+        deadline.saturating_duration_since(Instant::now())
+    })
+}
+
+impl Exit {
+    /// As in Python: below 0, it was a signal. `None`: not known.
+    pub fn exitcode(self) -> Option<i32> {
+        match self {
+            Exit::Code(code) => Some(code),
+            Exit::Signal(signal) => Some(-signal),
+            Exit::Unknown => None,
+        }
+    }
+
+    /// Was it ended by a signal that processes send, not one that follows from what it did?
+    pub fn comes_from_outside(self) -> bool {
+        #[cfg(unix)]
+        {
+            use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
+            let own = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP];
+            matches!(self, Exit::Signal(signal) if !own.contains(&signal))
+        }
+        #[cfg(windows)]
+        false // there are no signals
+    }
+}
+
+/// What [`Process::wait_for_change`] waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android", target_os = "freebsd")),
+        allow(dead_code)
+    )]
+    Stopped,
+    #[cfg_attr(
+        not(any(target_os = "linux", target_os = "android", target_os = "freebsd")),
+        allow(dead_code)
+    )]
+    Continued,
+    Ended(Exit),
+}
+
+/// What [`Process::wait_event`] waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The pipe can be read, or is at its end.
+    Readable,
+    Ended(Exit),
+    TimedOut,
+}
+
+/// The code of the file that contains `common`.
+struct Code {
+    pub segment: Range<usize>,
+    /// Where that file lies. Empty: it is the program, and the system knows it without a name (Linux).
+    pub file: PathBuf,
+}
+
+/// How a process is started; see `spawn`.
+pub(crate) struct SpawnOptions<'a> {
+    /// What the new process is to be: read back by `inherited`.
+    pub role: &'a str,
+    /// Pipe ends (and the like) for it, in an order that both sides know. The caller keeps its own copies.
+    pub pass: &'a [BorrowedHandle<'a>],
+    /// Its standard input, output and error, where they are not to be its parent's.
+    pub stdio: &'a [Option<OwnedHandle>; 3],
+    /// Ctrl-C is not for it: its parent decides.
+    pub ignore_sigint: bool,
+    /// Called once, when its end is noticed.
+    pub on_exit: fn(u32, Exit),
+}
+
+/// The system's words for a file that is not there do not say which, nor why.
+fn missing(error: std::io::Error, program: &std::path::Path) -> std::io::Error {
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return error;
+    }
+    let sentence = format!(
+        "{} is not there any more: was the program moved? Start it anew",
+        program.display()
+    );
+    std::io::Error::new(error.kind(), sentence)
+}

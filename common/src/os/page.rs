@@ -1,0 +1,148 @@
+//! The memory that a pool shares with one worker.
+//!
+//! Both sides may write anywhere in it at any time, a worker that has gone wrong included. So every word of it is an atomic:
+//! whatever the other side does, reading a word gives a number, never undefined behaviour. What the numbers mean, and which of
+//! them are believed, is the matter of `pool::ring`.
+
+use super::{OwnedHandle, SharedMemory};
+use crate::sync::{AtomicU32, AtomicU64};
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64 as Word, Ordering::Relaxed};
+
+/// What lies on cache lines of its own: two processors that write to neighbours do not disturb each other.
+#[repr(C, align(128))]
+pub(crate) struct Line<T>(T);
+
+impl<T> Deref for Line<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A worker's page.
+#[repr(C)]
+pub(crate) struct Page {
+    /// The number of the next item that the worker may start: see `pool::claim`.
+    pub next: Line<AtomicU64>,
+    /// From the pool to the worker.
+    pub tasks: Ring,
+    /// From the worker to the pool.
+    pub results: Ring,
+}
+
+/// A ring buffer of words with one writer and one reader.
+#[repr(C)]
+pub(crate) struct Ring {
+    /// How many words were read, ever.
+    pub head: Line<AtomicU64>,
+    /// How many words were written, ever.
+    pub tail: Line<AtomicU64>,
+    /// How many words were written that the reader need not look at yet, unless the writer dies. (Apart from `tail`, which the
+    /// reader looks at all the time: a line that two processors take turns at is slow.)
+    pub kept: Line<AtomicU64>,
+    /// Does the reader sleep, or is it about to, until there is something to read?
+    pub reader_asleep: Line<AtomicU32>,
+    /// Does the writer sleep, or is it about to, until there is room?
+    pub writer_asleep: Line<AtomicU32>,
+    words: [Word; CAPACITY as usize],
+}
+
+/// Words that fit into a ring. (In tests few, so that it is often full.)
+pub(crate) const CAPACITY: u64 = match (cfg!(test), cfg!(model)) {
+    (true, true) => 64,
+    (true, false) => 1024,
+    _ => 32 * 1024,
+};
+
+const BYTES: usize = size_of::<u64>();
+
+impl Ring {
+    #[inline]
+    fn word(&self, position: u64) -> &Word {
+        &self.words[(position % CAPACITY) as usize]
+    }
+
+    #[inline]
+    pub fn read(&self, position: u64) -> u64 {
+        self.word(position).load(Relaxed)
+    }
+
+    #[inline]
+    pub fn write(&self, position: u64, word: u64) {
+        self.word(position).store(word, Relaxed);
+    }
+
+    /// The words from `position` on, for as many bytes: two pieces, where they lie across the end of the ring.
+    #[inline]
+    fn pieces(&self, position: u64, bytes: usize) -> (&[Word], &[Word]) {
+        let start = (position % CAPACITY) as usize;
+        let count = bytes.div_ceil(BYTES);
+        let first = count.min(self.words.len() - start);
+        (&self.words[start..start + first], &self.words[..count - first])
+    }
+
+    /// Writes bytes, eight to a word; what is left of the last word is zero.
+    #[inline]
+    pub fn write_bytes(&self, position: u64, bytes: &[u8]) {
+        let mut eights = bytes.chunks_exact(BYTES);
+        let (first, second) = self.pieces(position, eights.len() * BYTES);
+        for (word, eight) in first.iter().chain(second).zip(&mut eights) {
+            word.store(
+                eight.first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight)),
+                Relaxed,
+            );
+        }
+        let rest = eights.remainder();
+        if !rest.is_empty() {
+            let word = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+            self.write(position + (bytes.len() / BYTES) as u64, word);
+        }
+    }
+
+    /// Appends `count` bytes to `bytes`.
+    #[inline]
+    pub fn read_bytes(&self, position: u64, count: usize, bytes: &mut Vec<u8>) {
+        let start = bytes.len();
+        if count <= BYTES {
+            bytes.extend_from_slice(&self.read(position).to_le_bytes()); // nearly always
+        } else {
+            let (first, second) = self.pieces(position, count);
+            bytes.resize(start + (first.len() + second.len()) * BYTES, 0);
+            let eights = bytes[start..].chunks_exact_mut(BYTES);
+            for (eight, word) in eights.zip(first.iter().chain(second)) {
+                eight.copy_from_slice(&word.load(Relaxed).to_le_bytes());
+            }
+        }
+        bytes.truncate(start + count);
+    }
+}
+
+/// A [`Page`] in shared memory, zero at first.
+pub(crate) struct SharedPage(SharedMemory);
+
+impl SharedPage {
+    /// A fresh page, and what another process opens it by.
+    pub fn create() -> std::io::Result<(SharedPage, OwnedHandle)> {
+        let (memory, handle) = SharedMemory::create(size_of::<Page>())?;
+        Ok((SharedPage(memory), handle))
+    }
+
+    /// In the worker: the page behind a handle that the pool passed.
+    pub fn open(handle: OwnedHandle) -> std::io::Result<SharedPage> {
+        SharedMemory::open(handle, size_of::<Page>()).map(SharedPage)
+    }
+}
+
+impl Deref for SharedPage {
+    type Target = Page;
+
+    fn deref(&self) -> &Page {
+        assert!(self.0.len() >= size_of::<Page>());
+        // SAFETY: the mapping is as long as a page (checked), begins at a page of the system's, which is aligned better than
+        // `Page`, and lives as long as `self`. `Page` consists of atomics alone, for which every bit pattern is valid, and
+        // which may change at any time.
+        unsafe { &*self.0.start().cast::<Page>() }
+    }
+}

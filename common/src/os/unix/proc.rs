@@ -1,0 +1,284 @@
+//! Unix: processes that this one started, and the one that started this one.
+//!
+//! Invariant: a child's number cannot go to a stranger before its end was noticed here, under the lock; so a signal never
+//! hits a stranger. An end is learnt from the system, never from a pipe that somebody else may hold open. Called by
+//! `crate::spawn`, `process` and `pool`.
+
+use super::{AsHandle, BorrowedHandle, OwnedHandle, poll_timeout, wait_readable};
+use crate::os::{Change, Event, Exit, time_left};
+use nix::errno::Errno;
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::stat::fstat;
+use nix::unistd::{Pid, getppid};
+use std::io;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::FromRawFd;
+use std::sync::Mutex;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// Ends this process at once, with this code: no destructor, no `atexit`.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: it does not return.
+    unsafe { nix::libc::_exit(code) }
+}
+
+/// Ends this process at once: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
+pub(crate) fn kill_self() -> ! {
+    let _ = kill(Pid::this(), Signal::SIGKILL);
+    std::process::abort();
+}
+
+/// A process that this one started.
+pub(crate) struct Process {
+    pid: Pid,
+    exit: Mutex<Option<Exit>>,
+    on_exit: fn(u32, Exit),
+}
+
+impl Process {
+    pub(super) fn new(pid: Pid, on_exit: fn(u32, Exit)) -> Process {
+        Process {
+            pid,
+            exit: Mutex::new(None),
+            on_exit,
+        }
+    }
+
+    /// One that has ended and was waited for.
+    #[cfg(all(test, model))]
+    pub fn past(exit: Exit) -> Process {
+        Process {
+            pid: Pid::from_raw(0),
+            exit: Mutex::new(Some(exit)),
+            on_exit: |_, _| {},
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw() as u32
+    }
+
+    /// How it ended, if it did. Takes it out of the process table.
+    pub fn try_wait(&self) -> Option<Exit> {
+        let mut exit = self.exit.lock().unwrap();
+        if exit.is_none() {
+            let mut status = 0;
+            // SAFETY: the place for the answer is there. (nix's `waitpid` does not know real-time signals.)
+            let pid = Errno::result(unsafe { libc::waitpid(self.pid.as_raw(), &mut status, libc::WNOHANG) });
+            *exit = match pid {
+                Ok(1..) if libc::WIFEXITED(status) => Some(Exit::Code(libc::WEXITSTATUS(status))),
+                Ok(1..) if libc::WIFSIGNALED(status) => Some(Exit::Signal(libc::WTERMSIG(status))),
+                Ok(_) | Err(Errno::EINTR) => None,
+                Err(_) => Some(Exit::Unknown),
+            };
+            exit.inspect(|&exit| (self.on_exit)(self.pid(), exit));
+        }
+        *exit
+    }
+
+    /// Waits for its end. Other threads can kill it meanwhile: the lock is not held.
+    pub fn wait(&self) -> Exit {
+        loop {
+            if let Some(exit) = self.try_wait() {
+                return exit;
+            }
+            // No descriptor is needed for this. (On macOS, WNOWAIT is not to be relied on.)
+            let waited = if cfg!(target_vendor = "apple") {
+                Err(Errno::ENOSYS)
+            } else {
+                ended_child(self.pid, 0)
+            };
+            if !matches!(waited, Ok(_) | Err(Errno::EINTR)) {
+                self.wait_timeout(Duration::MAX);
+            }
+        }
+    }
+
+    /// As [`wait`](Process::wait), but tells too when it is stopped (by SIGSTOP and the like) and when it goes on. (Not on macOS.)
+    pub fn wait_for_change(&self) -> Change {
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        while self.try_wait().is_none() {
+            let changes = libc::WSTOPPED | libc::WCONTINUED;
+            match child_state(self.pid, libc::WEXITED | changes | libc::WNOWAIT) {
+                Ok(libc::CLD_STOPPED) => {
+                    let _ = child_state(self.pid, libc::WSTOPPED | libc::WNOHANG); // once is enough
+                    return Change::Stopped;
+                }
+                Ok(libc::CLD_CONTINUED) => {
+                    let _ = child_state(self.pid, libc::WCONTINUED | libc::WNOHANG);
+                    return Change::Continued;
+                }
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(_) => break,
+            }
+        }
+        Change::Ended(self.wait())
+    }
+
+    /// Waits for its end, at most for `timeout`.
+    pub fn wait_timeout(&self, timeout: Duration) -> Option<Exit> {
+        match self.wait_event(None, Instant::now().checked_add(timeout)) {
+            Event::Ended(exit) => Some(exit),
+            _ => None,
+        }
+    }
+
+    /// Waits until the process has ended, `pipe` can be read, or the deadline is there: in this order, if it is more than one.
+    pub fn wait_event(&self, pipe: Option<BorrowedHandle>, deadline: Option<Instant>) -> Event {
+        let watch = self.watch();
+        loop {
+            if let Some(exit) = self.try_wait() {
+                return Event::Ended(exit);
+            }
+            let left = time_left(deadline);
+            // If the system does not tell of the end, it is asked again and again.
+            let sleep = watch.as_ref().map_or(left.min(Duration::from_millis(1)), |_| left);
+            let ends = [pipe, watch.as_ref().ok().map(AsHandle::as_fd)].into_iter().flatten();
+            let mut ends: Vec<_> = ends.map(|end| PollFd::new(end, PollFlags::POLLIN)).collect();
+            let ready = poll(&mut ends, poll_timeout(sleep)).unwrap_or(0);
+            if pipe.is_some() && ends[0].any() == Some(true) {
+                return Event::Readable;
+            }
+            if left.is_zero() {
+                return Event::TimedOut;
+            }
+            if ready > 0 {
+                std::thread::yield_now(); // on macOS, an end is told a moment before it can be seen
+            }
+        }
+    }
+
+    /// A descriptor that becomes readable when the process ends.
+    fn watch(&self) -> io::Result<OwnedHandle> {
+        let exit = self.exit.lock().unwrap(); // as long as its end was not noticed, its number is its own
+        if exit.is_some() {
+            return Err(Errno::ESRCH.into());
+        }
+        watch_end(self.pid)
+    }
+
+    /// SIGTERM: please end.
+    pub fn terminate(&self) -> io::Result<()> {
+        self.signal(Signal::SIGTERM)
+    }
+
+    /// SIGKILL: end.
+    pub fn kill(&self) -> io::Result<()> {
+        self.signal(Signal::SIGKILL)
+    }
+
+    /// Nothing happens to a process that has ended.
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let exit = self.exit.lock().unwrap();
+        if exit.is_none() {
+            kill(self.pid, signal)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn watch_end(pid: Pid) -> io::Result<OwnedHandle> {
+    // SAFETY: numbers.
+    let number = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    // SAFETY: a new descriptor, ours alone. It closes itself on exec.
+    Ok(unsafe { OwnedHandle::from_raw_fd(number as i32) })
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn watch_end(pid: Pid) -> io::Result<OwnedHandle> {
+    use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
+    let queue = Kqueue::new()?;
+    let ident = pid.as_raw() as usize;
+    let end = KEvent::new(
+        ident,
+        EventFilter::EVFILT_PROC,
+        EvFlags::EV_ADD,
+        FilterFlag::NOTE_EXIT,
+        0,
+        0,
+    );
+    queue.kevent(&[end], &mut [], None)?;
+    Ok(queue.into())
+}
+
+/// Waits (or with WNOHANG looks) for the end of a child, and leaves it in the process table. Has it ended?
+fn ended_child(pid: Pid, options: i32) -> nix::Result<bool> {
+    Ok(child_state(pid, options | libc::WEXITED | libc::WNOWAIT)? != 0)
+}
+
+/// `waitid`: what happened to a child (CLD_EXITED and so on), or 0.
+fn child_state(pid: Pid, options: i32) -> nix::Result<i32> {
+    // SAFETY: numbers, which may all be 0.
+    let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the place for the answer is there.
+    Errno::result(unsafe { libc::waitid(libc::P_PID, pid.as_raw() as libc::id_t, &mut info, options) })?;
+    Ok(if info.si_signo == 0 { 0 } else { info.si_code })
+}
+
+/// Does any process of this number live? A child of this one that has ended does not.
+pub(crate) fn process_lives(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().filter(|&pid| pid > 0).map(Pid::from_raw) else {
+        return false;
+    };
+    match ended_child(pid, libc::WNOHANG) {
+        Ok(ended) => !ended,
+        Err(_) => kill(pid, None) != Err(Errno::ESRCH),
+    }
+}
+
+/// The number of this thread, for [`exit_without`].
+pub(crate) fn this_thread() -> usize {
+    // SAFETY: a question.
+    unsafe { libc::pthread_self() as usize }
+}
+
+/// Ends this process if that thread, which began with it, is gone. (musl does not tell.)
+pub(crate) fn exit_without(thread: usize) {
+    // SAFETY: the first thread's number stays its own as long as there is the process. No signal is sent.
+    if unsafe { libc::pthread_kill(thread as libc::pthread_t, 0) } != 0 {
+        // SAFETY: it does not come back from here.
+        unsafe { libc::_exit(0) }
+    }
+}
+
+/// The process that started this one, as seen from here: by the reading end of a [`lifeline`](super::lifeline).
+pub(crate) struct Parent {
+    pid: Pid,
+    lifeline: OwnedHandle,
+    /// Which pipe that is: the program may close it, or put something else in its place.
+    inode: Option<libc::ino_t>,
+}
+
+impl Parent {
+    /// `None`: the process that said that it is `pid` is not this one's parent, and was not.
+    pub fn new(pid: u32, lifeline: OwnedHandle) -> Option<Parent> {
+        let inode = fstat(&lifeline).map(|file| file.st_ino).ok();
+        let pid = Pid::from_raw(pid as libc::pid_t);
+        let parent = Parent { pid, lifeline, inode };
+        // 0: it is in another namespace of numbers.
+        ([pid, Pid::from_raw(0)].contains(&getppid()) || parent.ends_within(Duration::ZERO)).then_some(parent)
+    }
+
+    /// Waits until the parent has ended, or runs another program. False: `timeout` is over.
+    pub fn ends_within(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now().checked_add(timeout);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let left = time_left(deadline);
+            if !matches!(wait_readable(&self.lifeline, left), Ok(false)) {
+                if fstat(&self.lifeline).is_ok_and(|file| Some(file.st_ino) == self.inode) || getppid() != self.pid {
+                    return true;
+                }
+                sleep(pause.min(left)); // it is not the lifeline any more
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+            if left.is_zero() {
+                return false;
+            }
+        }
+    }
+}

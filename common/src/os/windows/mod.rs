@@ -1,0 +1,59 @@
+//! Windows: `CreateProcess` (by way of std), `DuplicateHandle`, `TerminateProcess`, `MapViewOfFile`.
+
+use std::io;
+
+mod code;
+mod memory;
+mod pipe;
+mod proc;
+mod spawn;
+
+pub(super) use code::code_around;
+pub(crate) use memory::SharedMemory;
+pub(crate) use pipe::{pipe, wait_readable, write_all};
+pub(crate) use proc::{Parent, Process, kill_self, lifeline, process_lives};
+pub(crate) use spawn::{fill_standard_streams, inherited, is_child, show_name, spawn};
+pub(crate) use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
+
+/// The same method has another name on Unix.
+pub(crate) fn borrow(handle: &impl AsHandle) -> BorrowedHandle<'_> {
+    handle.as_handle()
+}
+
+// There is no `fork` here, no signals, and no thread that ends without its process noticing.
+pub(crate) const ANSWERS: usize = 0;
+pub(crate) const LIFELINE: usize = 1;
+pub(crate) fn close_after_fork(_which: usize, _pipe: &impl AsHandle) {}
+pub(crate) fn closes_itself(_which: usize, _pipe: &impl AsHandle) {}
+pub(crate) struct Nothing(());
+
+impl Drop for Nothing {
+    fn drop(&mut self) {}
+}
+
+pub(crate) fn fork_guard() -> Nothing {
+    Nothing(())
+}
+pub(crate) fn mask_signals() -> Nothing {
+    Nothing(())
+}
+pub(crate) fn generation() -> u32 {
+    0
+}
+/// Ends this process at once, with this code.
+pub(crate) fn exit_now(code: i32) -> ! {
+    std::process::exit(code)
+}
+pub(crate) fn this_thread() -> usize {
+    0
+}
+pub(crate) fn exit_without(_thread: usize) {}
+
+/// What a function of the system says of its success: 0 is failure.
+pub(super) fn check(outcome: i32) -> io::Result<()> {
+    if outcome == 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,234 @@
+//! `imap`: items go out as they are taken from the input, results come back in step.
+//!
+//! All of this happens in the caller's own thread, in `next`: a result that is there is yielded before more input is taken, and
+//! an item is handed out as soon as it was taken. Input that is quick to come by is taken ahead of that, so that the workers do
+//! not run dry while the caller looks at results.
+
+use super::Pool;
+use super::handles::{Arrived, Failure, Stream};
+use super::items::Packed;
+use crate::error::Error;
+use crate::message::Message;
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::iter::FusedIterator;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+impl Pool {
+    /// Calls `f` with every item, one at a time, and yields the results in the order of the items, each as soon as it and those before it are there.
+    ///
+    /// The input is read as results are taken, about a thousand items ahead: it may be endless. An item without a result
+    /// is an error in its place; the others follow.
+    ///
+    /// ```
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> Result<(), common::Error> {
+    /// # common::init();
+    /// let pool = common::Pool::new(2)?;
+    /// let squares: Result<Vec<u64>, _> = pool.imap(square, 0..).take(5).collect(); // 0.. never ends
+    /// assert_eq!(squares?, [0, 1, 4, 9, 16]);
+    /// # pool.terminate();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn imap<A, R, I>(&self, f: fn(A) -> R, items: I) -> Imap<'_, A, R, I::IntoIter>
+    where
+        A: Message,
+        R: Message,
+        I: IntoIterator<Item = A>,
+    {
+        Imap::new(self, f, items.into_iter(), true)
+    }
+
+    /// As [`imap`](Pool::imap), but yields results as they come.
+    pub fn imap_unordered<A, R, I>(&self, f: fn(A) -> R, items: I) -> Imap<'_, A, R, I::IntoIter>
+    where
+        A: Message,
+        R: Message,
+        I: IntoIterator<Item = A>,
+    {
+        Imap::new(self, f, items.into_iter(), false)
+    }
+}
+
+/// Maximum number of items that are taken and not yielded, and of bytes in them and their results, as far as these are known.
+const AHEAD: usize = 1024;
+const AHEAD_BYTES: usize = 1 << 20;
+
+/// Input of which an item takes less than this is taken ahead of results that are there.
+const QUICK: Duration = Duration::from_micros(20);
+
+/// How many items of quick input are taken at a time.
+const BATCH: usize = 32;
+
+/// The iterator of [`Pool::imap`] and [`Pool::imap_unordered`].
+#[must_use = "tasks are sent as results are taken"]
+pub struct Imap<'pool, A, R, I> {
+    pool: &'pool Pool,
+    f: fn(A) -> R,
+    /// `None`: exhausted.
+    input: Option<I>,
+    /// The input panicked: so will this, when what came before was yielded.
+    panic: Option<Box<dyn Any + Send>>,
+    stream: Arc<Stream>,
+    /// Results that have come and may be yielded, in any order.
+    arrived: VecDeque<Arrived>,
+    /// Results that wait for one before them; `None`: the order does not matter.
+    early: Option<BTreeMap<usize, Result<Packed, Failure>>>,
+    /// Items taken, items that came back, and items yielded.
+    taken: usize,
+    returned: usize,
+    yielded: usize,
+    /// Bytes of what was sent and of what came back.
+    sent_bytes: usize,
+    returned_bytes: usize,
+    /// How many items may be ahead, as far as is known: more, the more have come back.
+    window: usize,
+    quick: bool,
+    /// This is a forked copy, and has said so.
+    over: bool,
+}
+
+impl<A, R, I> fmt::Debug for Imap<'_, A, R, I> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Imap { taken, yielded, .. } = self;
+        let mut imap = f.debug_struct("Imap");
+        imap.field("taken", taken)
+            .field("yielded", yielded)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'pool, A, R, I> Imap<'pool, A, R, I> {
+    pub(super) fn new(pool: &'pool Pool, f: fn(A) -> R, input: I, ordered: bool) -> Imap<'pool, A, R, I> {
+        Imap {
+            pool,
+            f,
+            input: Some(input),
+            panic: None,
+            stream: Stream::new(),
+            arrived: VecDeque::new(),
+            early: ordered.then(BTreeMap::new),
+            taken: 0,
+            returned: 0,
+            yielded: 0,
+            sent_bytes: 0,
+            returned_bytes: 0,
+            window: 2 * pool.processes(),
+            quick: false,
+            over: false,
+        }
+    }
+
+    /// How many items may be taken and not yielded: fewer if they or their results are large.
+    fn limit(&self) -> usize {
+        let average = |bytes: usize, count: usize| bytes.checked_div(count).unwrap_or(0);
+        let each = average(self.sent_bytes, self.taken) + average(self.returned_bytes, self.returned);
+        let least = 2 * self.pool.processes();
+        (AHEAD_BYTES / each.max(1)).min(self.window).max(least)
+    }
+
+    fn ahead(&self) -> usize {
+        self.taken - self.yielded
+    }
+
+    /// Takes in what has come.
+    fn receive(&mut self, wait: bool) -> Result<(), Error> {
+        let arrived = self.stream.take(wait)?;
+        self.returned += arrived.len();
+        let bytes = |(_, value): &Arrived| value.as_ref().map_or(0, |packed| packed.len());
+        self.returned_bytes += arrived.iter().map(bytes).sum::<usize>();
+        self.window = (self.window + arrived.len()).min(AHEAD);
+        match &mut self.early {
+            None => self.arrived.extend(arrived),
+            Some(early) => {
+                early.extend(arrived);
+                let mut next = self.yielded + self.arrived.len();
+                while let Some(value) = early.remove(&next) {
+                    self.arrived.push_back((next, value));
+                    next += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<A, R, I> Imap<'_, A, R, I>
+where
+    A: Message,
+    R: Message,
+    I: Iterator<Item = A>,
+{
+    fn end_with(&mut self, error: Error) -> Option<Result<R, Error>> {
+        self.over = true;
+        Some(Err(error))
+    }
+
+    /// Takes items from the input, and hands each out at once: one, or, if they are quick to come by, some.
+    fn feed(&mut self) {
+        let start = Instant::now();
+        let count = if self.quick {
+            BATCH.min(self.limit().saturating_sub(self.ahead())).max(1)
+        } else {
+            1
+        };
+        for _ in 0..count {
+            let Some(input) = &mut self.input else { return };
+            match catch_unwind(AssertUnwindSafe(|| input.next())) {
+                Ok(Some(item)) => {
+                    self.sent_bytes += self.pool.submit_one(self.f, &item, self.taken, self.stream.clone());
+                    self.taken += 1;
+                }
+                Ok(None) => self.input = None,
+                Err(panic) => {
+                    self.input = None;
+                    self.panic = Some(panic);
+                }
+            }
+        }
+        self.quick = start.elapsed() < QUICK * count as u32;
+    }
+}
+
+impl<A, R, I> Iterator for Imap<'_, A, R, I>
+where
+    A: Message,
+    R: Message,
+    I: Iterator<Item = A>,
+{
+    type Item = Result<R, Error>;
+
+    fn next(&mut self) -> Option<Result<R, Error>> {
+        while !self.over {
+            if self.arrived.is_empty() {
+                if let Err(error) = self.receive(false) {
+                    return self.end_with(error);
+                }
+            }
+            let may_feed = self.input.is_some() && self.ahead() < self.limit();
+            if may_feed && (self.arrived.is_empty() || (self.quick && self.ahead() < self.limit() / 2)) {
+                self.feed();
+            } else if let Some((_, value)) = self.arrived.pop_front() {
+                self.yielded += 1;
+                return Some(Stream::decode(value));
+            } else if self.returned == self.taken {
+                return self.panic.take().map(|panic| resume_unwind(panic));
+            } else if let Err(error) = self.receive(true) {
+                return self.end_with(error);
+            }
+        }
+        None
+    }
+}
+
+impl<A, R, I> FusedIterator for Imap<'_, A, R, I>
+where
+    A: Message,
+    R: Message,
+    I: Iterator<Item = A>,
+{
+}

@@ -1,0 +1,155 @@
+//! Encoded arguments and results, packed one behind another.
+//!
+//! An item begins with a word whose lower half is its length; if that is [`LARGE`], the length stands in the next word. Its
+//! bytes follow, and are filled up to whole words if another item follows. (The upper half of the first word is the ring's: what
+//! comes out of a ring is packed already.)
+
+use std::ops::Deref;
+
+const WORD: usize = size_of::<u64>();
+
+/// The length stands in the next word.
+pub(super) const LARGE: u32 = u32::MAX;
+
+/// How many words `bytes` bytes take.
+pub(super) fn words(bytes: usize) -> u64 {
+    bytes.div_ceil(WORD) as u64
+}
+
+/// Appends an item: what `write` appends, with its length before it. On an error, `bytes` is as before.
+#[inline]
+pub(super) fn push_item<E>(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+    let before = bytes.len();
+    let start = before.next_multiple_of(WORD);
+    bytes.extend_from_slice(&[0; 2 * WORD]);
+    bytes.truncate(start + WORD);
+    if let Err(error) = write(bytes) {
+        bytes.truncate(before);
+        return Err(error);
+    }
+    let length = bytes.len() - start - WORD;
+    let head = u32::try_from(length).unwrap_or(LARGE);
+    bytes[start..start + WORD].copy_from_slice(&u64::from(head).to_le_bytes());
+    if head == LARGE {
+        bytes.splice(start + WORD..start + WORD, (length as u64).to_le_bytes());
+    }
+    Ok(())
+}
+
+/// The first item and what follows it; `None` if `bytes` does not begin with a whole item.
+#[inline]
+pub(super) fn split_item(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<WORD>()?;
+    let head = u64::from_le_bytes(*head) as u32;
+    let (length, rest) = if head == LARGE {
+        let (length, rest) = rest.split_first_chunk::<WORD>()?;
+        (usize::try_from(u64::from_le_bytes(*length)).ok()?, rest)
+    } else {
+        (head as usize, rest)
+    };
+    let item = rest.get(..length)?;
+    Some((item, rest.get(length.next_multiple_of(WORD)..).unwrap_or_default()))
+}
+
+/// Where `bytes` go on after `count` items; `None` if there are fewer.
+pub(super) fn skip_items(mut bytes: &[u8], count: u32) -> Option<&[u8]> {
+    for _ in 0..count {
+        bytes = split_item(bytes)?.1;
+    }
+    Some(bytes)
+}
+
+/// Packed items. Few bytes need no allocation, and so none that another thread frees.
+pub(super) enum Packed {
+    Short(u8, [u8; SHORT]),
+    Long(Box<[u8]>),
+}
+
+const SHORT: usize = 22;
+
+impl From<&[u8]> for Packed {
+    fn from(bytes: &[u8]) -> Packed {
+        let mut short = [0; SHORT];
+        match short.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                Packed::Short(bytes.len() as u8, short)
+            }
+            None => Packed::Long(bytes.into()),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Packed {
+    fn from(bytes: Vec<u8>) -> Packed {
+        Packed::Long(bytes.into_boxed_slice())
+    }
+}
+
+impl Packed {
+    /// Leaves a short buffer to be used again.
+    pub fn take(bytes: &mut Vec<u8>) -> Packed {
+        if bytes.len() <= SHORT {
+            Packed::from(&bytes[..])
+        } else {
+            std::mem::take(bytes).into()
+        }
+    }
+}
+
+impl Deref for Packed {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Packed::Short(length, bytes) => &bytes[..*length as usize],
+            Packed::Long(bytes) => bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_read_back() {
+        let contents: Vec<Vec<u8>> = [0, 1, 254, 255, 256, 70_000].map(|length| vec![7; length]).to_vec();
+        let mut bytes = Vec::new();
+        for content in &contents {
+            push_item::<()>(&mut bytes, |bytes| {
+                bytes.extend_from_slice(content);
+                Ok(())
+            })
+            .unwrap();
+        }
+        let mut rest = &bytes[..];
+        for content in &contents {
+            let (item, after) = split_item(rest).unwrap();
+            assert_eq!(item, &content[..]);
+            rest = after;
+        }
+        assert!(rest.is_empty());
+        assert_eq!(skip_items(&bytes, contents.len() as u32), Some(&[][..]));
+        assert_eq!(skip_items(&bytes, contents.len() as u32 + 1), None);
+    }
+
+    #[test]
+    fn an_item_that_fails_leaves_nothing() {
+        let mut bytes = vec![1, 2];
+        let outcome = push_item(&mut bytes, |bytes| {
+            bytes.push(3);
+            Err("no")
+        });
+        assert_eq!((outcome, bytes), (Err("no"), vec![1, 2]));
+    }
+
+    #[test]
+    fn packed_bytes_are_as_they_were() {
+        for length in 0..50 {
+            let bytes: Vec<u8> = (0..length).collect();
+            assert_eq!(*Packed::from(&bytes[..]), bytes);
+            assert_eq!(*Packed::from(bytes.clone()), bytes);
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! What a pool and one worker say to each other, and how: two rings in a page of memory that both see.
+//!
+//! # The protocol
+//!
+//! *Tasks* go through one ring, *results* through the other. A ring has one writer and one reader; each moves one number and
+//! only reads the other's: the writer `tail`, behind which nothing is valid, the reader `head`, before which there is room again.
+//!
+//! **A task** is a header of [`TASK_WORDS`] words and its items, if they fit ([`INLINE`]). The worker claims each item (see
+//! `claim`) before it calls the function. Larger payloads follow only when the worker has claimed the first item and has asked
+//! for them ([`Kind::Request`]): so a task that is taken back never leaves half a payload behind. A header with no items is the
+//! last one: the worker is to end.
+//!
+//! **A result** is one word, which names kind, item and length, and the value. A larger value follows in pieces, as there is
+//! room. A result is published before the next item is claimed, or kept: of a chunk, the pool looks at many results at a time, and
+//! at those that were kept when the worker has died. So a worker that dies has started at most one item that it has
+//! not answered.
+//!
+//! **Nobody spins, nobody misses a wake-up.** Who finds nothing to read yields once and looks again; then it says that it is
+//! asleep, looks a last time, and waits for its bell ([`wait`]). The side that has published something looks whether the other side is
+//! asleep, and rings ([`must_wake`]). Between its two steps each side has a sequentially consistent fence, and one of two
+//! fences comes first: either the sleeper's last look sees what was published, or the publisher sees the sleeper. The same holds
+//! for a writer that waits for room. A bell that rings too often costs a look, no more.
+//!
+//! | who sleeps | until | who rings |
+//! |---|---|---|
+//! | worker | there is a task, a piece of one, or room for results | the pool, whichever thread published or made room |
+//! | collector | any worker has a result, or has made room for a piece | that worker |
+//!
+//! A worker that has passed over something rings when it goes to sleep: if damage to `next` made it do so, the pool sees that it
+//! sleeps and owes results.
+//!
+//! **What is believed.** A worker that has gone wrong may have written anything anywhere in its page. The pool copies a word
+//! and checks the copy: a position within what can be there, a known kind, the very item that is due. Anything else is
+//! [`Damaged`]: that worker is killed and replaced, and its unanswered first item fails. No other worker sees this page.
+//!
+//! **A death** at any point leaves: results before `tail`, which count; at most one item that was claimed and has no result,
+//! which fails; and items that were not claimed, which go back to the queue. A replacement gets a fresh page.
+
+use super::items::{LARGE, words};
+use crate::os::{CAPACITY, CodeRef, Ring};
+use crate::sync::{AtomicU32, fence};
+use std::io;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+
+/// The other side wrote what it cannot have meant.
+#[derive(Debug)]
+pub(super) struct Damaged;
+
+/// Maximum length, in bytes, of payloads that travel right behind their header.
+pub(super) const INLINE: usize = CAPACITY as usize; // an eighth of a ring
+
+pub(super) const TASK_WORDS: u64 = 5;
+
+/// One side's position in a ring that it writes to.
+#[derive(Default)]
+pub(super) struct Writer {
+    tail: u64,
+    /// Where the reader was when this was last looked at.
+    head: u64,
+}
+
+impl Writer {
+    /// One that goes on where another one has come to.
+    pub fn resume(ring: &Ring) -> Writer {
+        let tail = ring.tail.load(Relaxed).max(ring.kept.load(Relaxed));
+        let head = ring.head.load(Acquire);
+        Writer { tail, head }
+    }
+
+    /// How many words there is room for. Looks at the reader's position only if there seems to be less than `wanted`.
+    #[inline]
+    pub fn room(&mut self, ring: &Ring, wanted: u64) -> Result<u64, Damaged> {
+        if CAPACITY - (self.tail - self.head) < wanted {
+            self.advance(ring)?;
+        }
+        Ok(CAPACITY - (self.tail - self.head))
+    }
+
+    /// Is there room for `wanted` words? If not, the reader rings when it has read on.
+    pub fn has_room(&mut self, ring: &Ring, wanted: u64) -> Result<bool, Damaged> {
+        if self.room(ring, wanted)? >= wanted {
+            return Ok(true);
+        }
+        fall_asleep(&ring.writer_asleep);
+        Ok(self.room(ring, wanted)? >= wanted)
+    }
+
+    fn advance(&mut self, ring: &Ring) -> Result<(), Damaged> {
+        let head = ring.head.load(Acquire);
+        if head < self.head || head > self.tail {
+            return Err(Damaged);
+        }
+        self.head = head;
+        Ok(())
+    }
+
+    /// Has the reader read everything?
+    pub fn all_read(&mut self, ring: &Ring) -> Result<bool, Damaged> {
+        self.advance(ring)?;
+        Ok(self.head == self.tail)
+    }
+
+    /// The caller has seen that there is room.
+    #[inline]
+    pub fn push(&mut self, ring: &Ring, word: u64) {
+        ring.write(self.tail, word);
+        self.tail += 1;
+    }
+
+    /// As [`push`](Writer::push).
+    #[inline]
+    pub fn push_bytes(&mut self, ring: &Ring, bytes: &[u8]) {
+        ring.write_bytes(self.tail, bytes);
+        self.tail += words(bytes.len());
+    }
+
+    /// Keeps what was pushed for the case of a death; the reader does not see it yet.
+    #[inline]
+    pub fn keep(&self, ring: &Ring) {
+        ring.kept.store(self.tail, Release);
+    }
+
+    /// Lets the reader see what was pushed.
+    #[inline]
+    pub fn publish(&self, ring: &Ring) {
+        ring.tail.store(self.tail, Release);
+    }
+
+    /// Is everything that was pushed published, and still there to be seen?
+    pub fn is_published(&self, ring: &Ring) -> bool {
+        ring.tail.load(Relaxed) == self.tail
+    }
+}
+
+/// One side's position in a ring that it reads from.
+#[derive(Default)]
+pub(super) struct Reader {
+    head: u64,
+}
+
+impl Reader {
+    /// How many words there are to read.
+    #[inline]
+    pub fn available(&self, ring: &Ring) -> Result<u64, Damaged> {
+        let available = ring.tail.load(Acquire).wrapping_sub(self.head);
+        if available > CAPACITY {
+            Err(Damaged)
+        } else {
+            Ok(available)
+        }
+    }
+
+    /// The caller has seen that there is a word.
+    #[inline]
+    pub fn pop(&mut self, ring: &Ring) -> u64 {
+        self.head += 1;
+        ring.read(self.head - 1)
+    }
+
+    /// Appends `count` bytes to `bytes`. The caller has seen that they are there.
+    #[inline]
+    pub fn pop_bytes(&mut self, ring: &Ring, count: usize, bytes: &mut Vec<u8>) {
+        ring.read_bytes(self.head, count, bytes);
+        self.head += words(count);
+    }
+
+    /// Lets the writer use the room again.
+    #[inline]
+    pub fn release(&self, ring: &Ring) {
+        ring.head.store(self.head, Release);
+    }
+}
+
+/// The writer is dead: lets the reader see what it had kept.
+pub(super) fn recover_kept(ring: &Ring) {
+    ring.tail.fetch_max(ring.kept.load(Acquire), Release);
+}
+
+/// What a flag says of its side. Anything else is damage, or a new page: then it is better to ring once too often.
+pub(super) const ASLEEP: u32 = 0x51ee_9000;
+pub(super) const AWAKE: u32 = 0xa11a_ee01;
+
+/// After something was published: does the other side sleep, so that it must be rung?
+pub(super) fn must_wake(asleep: &AtomicU32) -> bool {
+    fence(SeqCst);
+    asleep.load(Relaxed) != AWAKE && asleep.swap(AWAKE, Relaxed) != AWAKE
+}
+
+/// Says that this side sleeps from now on; then the caller looks a last time.
+pub(super) fn fall_asleep(asleep: &AtomicU32) {
+    asleep.store(ASLEEP, Release);
+    fence(SeqCst);
+}
+
+/// Waits until `ready`. `sleep` waits for the bell.
+pub(super) fn wait(
+    asleep: &AtomicU32,
+    mut ready: impl FnMut() -> Result<bool, Damaged>,
+    mut sleep: impl FnMut() -> io::Result<()>,
+) -> io::Result<()> {
+    let mut ready = || ready().map_err(|Damaged| io::Error::from(io::ErrorKind::InvalidData));
+    loop {
+        if ready()? {
+            return Ok(());
+        }
+        crate::sync::yield_now();
+        if ready()? {
+            return Ok(());
+        }
+        fall_asleep(asleep);
+        if !ready()? {
+            sleep()?;
+        }
+        asleep.store(AWAKE, Relaxed);
+    }
+}
+
+/// The head of a task: calls of one function, with consecutive items.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct TaskHeader {
+    /// The first item's number. A worker's items are numbered from 0 on.
+    pub first: u64,
+    pub function: CodeRef,
+    /// 0: there is nothing more to do.
+    pub count: u32,
+    /// What the caller calls the first item, for the timeline.
+    pub label: u32,
+    /// Bytes of all items.
+    pub length: u64,
+}
+
+impl TaskHeader {
+    /// "End."
+    pub const SHUTDOWN: TaskHeader = TaskHeader {
+        first: 0,
+        function: CodeRef::NONE,
+        count: 0,
+        label: 0,
+        length: 0,
+    };
+
+    pub fn write(self, writer: &mut Writer, ring: &Ring) {
+        let words = self.words();
+        words.into_iter().for_each(|word| writer.push(ring, word));
+        writer.push(ring, check(words));
+    }
+
+    pub fn read(reader: &mut Reader, ring: &Ring) -> Result<TaskHeader, Damaged> {
+        let words = [(); 4].map(|()| reader.pop(ring));
+        let header = TaskHeader {
+            first: words[0],
+            function: CodeRef::from_bytes(words[1].to_le_bytes()),
+            count: words[2] as u32,
+            label: (words[2] >> 32) as u32,
+            length: words[3],
+        };
+        if reader.pop(ring) == check(words) {
+            Ok(header)
+        } else {
+            Err(Damaged)
+        }
+    }
+
+    fn words(self) -> [u64; 4] {
+        [
+            self.first,
+            u64::from_le_bytes(self.function.to_bytes()),
+            u64::from(self.count) | u64::from(self.label) << 32,
+            self.length,
+        ]
+    }
+}
+
+/// A checksum: not against malice, but against chance.
+fn check(words: [u64; 4]) -> u64 {
+    words.into_iter().fold(0x9e37_79b9_7f4a_7c15, |mix, word| {
+        (mix ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
+    })
+}
+
+/// What a worker has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It has reached `init`.
+    Started = 1,
+    /// It can begin.
+    Ready = 2,
+    /// Its initializer failed; a [`RemoteError`](crate::error::RemoteError) follows.
+    NotReady = 3,
+    /// It has claimed the first item of a large task, whose payload is to come.
+    Request = 4,
+    /// An item's value.
+    Value = 5,
+    /// An item has no value; a `RemoteError` follows.
+    Error = 6,
+}
+
+/// The head of a result, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ResultHeader {
+    pub kind: Kind,
+    /// The item's number; of large ones the lowest bits, which is enough to know the one that is due.
+    pub item: u32,
+    /// Bytes of what follows, as in `items`; large values come in pieces.
+    pub length: u32,
+}
+
+const ITEM_BITS: u32 = 28;
+
+impl ResultHeader {
+    #[inline]
+    pub fn new(kind: Kind, item: u64, length: u32) -> ResultHeader {
+        let item = item as u32 & ((1 << ITEM_BITS) - 1);
+        ResultHeader { kind, item, length }
+    }
+
+    #[inline]
+    pub fn is_of(self, item: u64) -> bool {
+        self.item == ResultHeader::new(self.kind, item, self.length).item
+    }
+
+    #[inline]
+    pub fn to_word(self) -> u64 {
+        u64::from(self.kind as u32) << 60 | u64::from(self.item) << 32 | u64::from(self.length)
+    }
+
+    #[inline]
+    pub fn from_word(word: u64) -> Result<ResultHeader, Damaged> {
+        use Kind::*;
+        let kind = [Started, Ready, NotReady, Request, Value, Error]
+            .into_iter()
+            .find(|&kind| kind as u64 == word >> 60)
+            .ok_or(Damaged)?;
+        let item = (word >> 32) as u32 & ((1 << ITEM_BITS) - 1);
+        let length = word as u32;
+        if length != LARGE && length as usize > INLINE {
+            return Err(Damaged);
+        }
+        Ok(ResultHeader { kind, item, length })
+    }
+}

@@ -1,0 +1,587 @@
+//! One worker as the pool sees it: what it was sent, what it has answered, and whether it can be believed.
+//!
+//! Nothing that lies in the worker's page is believed before it was checked. What a worker cannot have meant is [`Damaged`]; then
+//! it is expelled: killed, and never listened to again. All of this happens under the queue's lock.
+
+use super::claim;
+use super::handles::{Failure, Unobserved};
+use super::items::{LARGE, words};
+use super::job::{Job, Sent};
+use super::output::{Completed, Output};
+use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, recover_kept};
+use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
+use super::system::{Process, Ringer, Sleeper};
+use super::worker::PROTOCOL_ERROR;
+use crate::error::{Error, RemoteError};
+use crate::os::{CAPACITY, Exit, SharedPage};
+use crate::sync::Instant;
+use crate::timeline;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Duration;
+
+/// How many jobs may be in flight per worker: at first (fewer, where others have work for the processors), and at most.
+pub(super) const MIN_IN_FLIGHT: usize = 2;
+const MAX_IN_FLIGHT: usize = 128;
+
+/// Jobs that come back within this time are worth sending ahead.
+const QUICK: Duration = Duration::from_micros(300);
+
+/// How often a large job may be sent to a worker that dies before it has all of it: it may need more memory than there is.
+const MAX_DELIVERIES: u8 = 3;
+
+const WORD: usize = size_of::<u64>();
+
+fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+}
+
+/// A worker's process, and what leads to it.
+pub(super) struct Link {
+    pub name: String,
+    pub page: SharedPage,
+    pub bell: Arc<Ringer>,
+    /// Its end of the bell is open here too: so ringing for one that is dead is no broken pipe.
+    pub _sleeper: Sleeper,
+    pub process: Process,
+}
+
+/// The payload of a large job.
+#[derive(Clone, Copy, PartialEq)]
+enum Upload {
+    /// The worker has not asked for it yet.
+    Announced,
+    /// How many bytes were written.
+    Written(usize),
+}
+
+/// A large result, as far as it has come.
+struct Download {
+    kind: Kind,
+    /// How many bytes are to come.
+    left: u64,
+    item: Vec<u8>,
+}
+
+pub(super) struct Slot {
+    /// `None`: there is no worker just now.
+    link: Option<Arc<Link>>,
+    /// It has reached `init`.
+    started: bool,
+    pub ready: bool,
+    /// Somebody has stopped it (SIGSTOP).
+    pub stopped: bool,
+    /// It was told to end.
+    leaving: bool,
+    /// It wrote what it cannot have meant, and was killed.
+    damaged: bool,
+    /// Why its initializer failed.
+    not_ready: Option<RemoteError>,
+    tasks: Writer,
+    results: Reader,
+    /// In the order in which they were sent.
+    pub sent: VecDeque<Sent>,
+    /// Items sent and not answered, without those taken back.
+    pub in_flight: u64,
+    /// The number of the next item to be sent.
+    next: u64,
+    /// How many items it may still be sent (`maxtasksperchild`).
+    tasks_left: u64,
+    /// How many jobs may be in flight. It adapts: see [`Slot::adapt`].
+    pub depth: usize,
+    least: usize,
+    answered_at: Instant,
+    /// How many words of room it needs before it can take a job.
+    waits_for_room: Option<u64>,
+    upload: Option<Upload>,
+    download: Option<Download>,
+}
+
+impl Slot {
+    pub fn new(max_tasks: u64, least: usize) -> Slot {
+        Slot {
+            link: None,
+            started: false,
+            ready: false,
+            stopped: false,
+            leaving: false,
+            damaged: false,
+            not_ready: None,
+            tasks: Writer::default(),
+            results: Reader::default(),
+            sent: VecDeque::new(),
+            in_flight: 0,
+            next: 0,
+            tasks_left: max_tasks,
+            depth: least,
+            least,
+            answered_at: Instant::now(),
+            waits_for_room: None,
+            upload: None,
+            download: None,
+        }
+    }
+
+    pub fn started(&mut self, link: Arc<Link>) {
+        fall_asleep(&link.page.results.reader_asleep); // from its first word on, it rings
+        self.link = Some(link);
+    }
+
+    /// Its link, unless there is nobody behind it who could be believed.
+    pub fn link(&self) -> Option<&Arc<Link>> {
+        self.link.as_ref().filter(|_| !self.damaged)
+    }
+
+    pub fn can_take(&self) -> bool {
+        let waits = self.waits_for_room.is_some() || self.upload.is_some();
+        self.ready && !self.leaving && !self.damaged && !self.stopped && !waits && self.tasks_left > 0
+    }
+
+    fn first_unanswered(&self) -> u64 {
+        self.sent.front().map_or(self.next, |sent| sent.unanswered().start)
+    }
+
+    /// The number of an item that the worker will start next: it does so in order, and with what it was sent.
+    fn check_next(&self, next: u64) -> Result<u64, Damaged> {
+        let possible = self.first_unanswered()..=self.next;
+        if possible.contains(&next) {
+            Ok(next)
+        } else {
+            Err(Damaged)
+        }
+    }
+
+    /// The first job that it has not begun.
+    pub fn first_waiting(&self) -> Option<&Job> {
+        let started = self.link.as_ref()?.page.next.load(Acquire);
+        let waiting = self.sent.iter().find(|sent| sent.first >= started);
+        waiting.map(|sent| &sent.job)
+    }
+
+    /// Writes a job to its ring. Returns what it does not take: all of it, if there is no room, or what is too much for it.
+    pub fn send(&mut self, mut job: Job) -> Result<Option<Job>, (Job, Damaged)> {
+        let Some(link) = self.link.clone() else {
+            return Ok(Some(job));
+        };
+        let rest = (u64::from(job.count) > self.tasks_left).then(|| job.split_off(self.tasks_left as u32));
+        let large = job.items.len() > INLINE;
+        let payload = if large { 0 } else { words(job.items.len()) };
+        let needed = TASK_WORDS + payload + TASK_WORDS; // there is always room for a shutdown
+        let ring = &link.page.tasks;
+        match self.tasks.has_room(ring, needed) {
+            Ok(true) => {}
+            Ok(false) => {
+                self.waits_for_room = Some(needed);
+                job.append(rest);
+                return Ok(Some(job));
+            }
+            Err(Damaged) => {
+                job.append(rest);
+                return Err((job, Damaged));
+            }
+        }
+        let header = TaskHeader {
+            first: self.next,
+            function: job.function,
+            count: job.count,
+            label: job.index as u32,
+            length: job.items.len() as u64,
+        };
+        header.write(&mut self.tasks, ring);
+        if large {
+            self.upload = Some(Upload::Announced);
+        } else {
+            self.tasks.push_bytes(ring, &job.items);
+        }
+        let count = u64::from(job.count);
+        self.in_flight += count;
+        self.next += count;
+        self.tasks_left -= count;
+        self.sent.push_back(Sent {
+            job,
+            first: header.first,
+            answered: 0,
+        });
+        Ok(rest)
+    }
+
+    /// Lets it see what was written.
+    pub fn publish(&self, out: &mut Output) {
+        if let Some(link) = &self.link {
+            self.tasks.publish(&link.page.tasks);
+            if must_wake(&link.page.tasks.reader_asleep) {
+                out.bells.push(link.bell.clone());
+            }
+        }
+    }
+
+    /// Takes in what it has written, and gives it what it waits for. False: there was nothing.
+    pub fn collect(&mut self, unobserved: &Arc<Unobserved>, out: &mut Output) -> bool {
+        let waits = self.upload.is_some() || self.waits_for_room.is_some();
+        let Some(link) = self.link().filter(|_| waits || self.has_written()).cloned() else {
+            return false;
+        };
+        let before = self.sent.len();
+        let mut collect = || -> Result<bool, Damaged> {
+            let read = self.read(&link, unobserved, out)?;
+            let written = self.upload(&link, out)?;
+            Ok(self.find_room(&link)? || read || written)
+        };
+        let Ok(something) = collect() else {
+            self.expel();
+            return true;
+        };
+        if something {
+            self.adapt(before - self.sent.len());
+            if self.ready && self.sent.is_empty() && self.tasks_left == 0 {
+                self.shut_down(out); // it has done its share: another one takes its place
+            }
+        }
+        something
+    }
+
+    /// Reads its results to their end. True: there was something.
+    fn read(&mut self, link: &Link, unobserved: &Arc<Unobserved>, out: &mut Output) -> Result<bool, Damaged> {
+        let ring = &link.page.results;
+        let mut available = self.results.available(ring)?;
+        if available == 0 {
+            return Ok(false);
+        }
+        if let Some(download) = &mut self.download {
+            let count = download.left.min(available * WORD as u64);
+            self.results.pop_bytes(ring, count as usize, &mut download.item);
+            available -= words(count as usize);
+            download.left -= count;
+            self.finish_download(&link.name, unobserved, out)?;
+        }
+        let mut at = out.bytes.len();
+        self.results.pop_bytes(ring, available as usize * WORD, &mut out.bytes);
+        self.results.release(ring);
+        if must_wake(&ring.writer_asleep) {
+            out.bells.push(link.bell.clone());
+        }
+        while at < out.bytes.len() {
+            at = self.take(at, &link.name, unobserved, out)?;
+        }
+        Ok(true)
+    }
+
+    /// Takes in what lies at `at` in the output's bytes: some values, or something else. Returns where that ends.
+    fn take(
+        &mut self,
+        at: usize,
+        name: &str,
+        unobserved: &Arc<Unobserved>,
+        out: &mut Output,
+    ) -> Result<usize, Damaged> {
+        let (count, end) = self.count_values(&out.bytes, at)?;
+        if count > 0 {
+            let (handler, index) = self.due()?;
+            out.push_values(handler, index, count, at..end);
+            self.answered(count);
+            return Ok(end);
+        }
+        let header = ResultHeader::from_word(word_at(&out.bytes, at).ok_or(Damaged)?)?;
+        let is_due = match header.kind {
+            Kind::Started | Kind::Ready | Kind::NotReady => !self.ready, // before the first task
+            _ => !self.sent.is_empty() && header.is_of(self.first_unanswered()),
+        };
+        if !is_due {
+            return Err(Damaged);
+        }
+        let content = at + WORD;
+        if header.length == LARGE {
+            let length = word_at(&out.bytes, content)
+                .filter(|&length| length > INLINE as u64)
+                .ok_or(Damaged)?;
+            let whole = length.checked_add(2 * WORD as u64).ok_or(Damaged)?;
+            let here = whole.min((out.bytes.len() - at) as u64);
+            let end = at + here as usize;
+            self.download = Some(Download {
+                kind: header.kind,
+                left: whole - here,
+                item: out.bytes[at..end].to_vec(),
+            });
+            self.finish_download(name, unobserved, out)?;
+            return Ok(end.next_multiple_of(WORD));
+        }
+        let message = out
+            .bytes
+            .get(content..content + header.length as usize)
+            .ok_or(Damaged)?
+            .to_vec();
+        self.take_message(header.kind, &message, name, unobserved, out)?;
+        Ok(content + message.len().next_multiple_of(WORD))
+    }
+
+    /// How many values of the job that is due lie at `at`, one behind another, and where they end.
+    fn count_values(&self, bytes: &[u8], at: usize) -> Result<(u32, usize), Damaged> {
+        let Some(due) = self.sent.front().map(Sent::unanswered) else {
+            return Ok((0, at));
+        };
+        let (mut count, mut end) = (0, at);
+        for item in due {
+            let Some(word) = word_at(bytes, end) else { break };
+            let header = ResultHeader::from_word(word)?;
+            if header.kind != Kind::Value || header.length == LARGE {
+                break;
+            }
+            end += WORD + (header.length as usize).next_multiple_of(WORD);
+            if !header.is_of(item) || end > bytes.len() {
+                return Err(Damaged);
+            }
+            count += 1;
+        }
+        Ok((count, end))
+    }
+
+    fn finish_download(&mut self, name: &str, unobserved: &Arc<Unobserved>, out: &mut Output) -> Result<(), Damaged> {
+        let Some(Download { kind, item, .. }) = self.download.take_if(|download| download.left == 0) else {
+            return Ok(());
+        };
+        if kind != Kind::Value {
+            return self.take_message(kind, &item[2 * WORD..], name, unobserved, out);
+        }
+        let (handler, index) = self.due()?;
+        out.push(handler.clone(), index, Completed::Large(item));
+        self.answered(1);
+        Ok(())
+    }
+
+    /// Takes in what is no value.
+    fn take_message(
+        &mut self,
+        kind: Kind,
+        content: &[u8],
+        name: &str,
+        unobserved: &Arc<Unobserved>,
+        out: &mut Output,
+    ) -> Result<(), Damaged> {
+        match kind {
+            Kind::Started => self.started = true,
+            Kind::Ready => self.ready = true,
+            Kind::NotReady => self.not_ready = postcard::from_bytes(content).ok(),
+            Kind::Request if self.upload == Some(Upload::Announced) => self.upload = Some(Upload::Written(0)),
+            Kind::Error => {
+                let error: RemoteError = postcard::from_bytes(content).map_err(|_| Damaged)?;
+                let failure = Failure::new(Error::remote(error, &format!("a task of {name}")), unobserved);
+                let (handler, index) = self.due()?;
+                out.push(handler.clone(), index, Completed::Failed(failure));
+                self.answered(1);
+            }
+            Kind::Request | Kind::Value => return Err(Damaged),
+        }
+        Ok(())
+    }
+
+    /// Where the result of the first unanswered item goes.
+    fn due(&self) -> Result<(&Arc<dyn super::handles::ResultHandler>, usize), Damaged> {
+        let sent = self.sent.front().ok_or(Damaged)?;
+        Ok((&sent.job.handler, sent.job.index + sent.answered as usize))
+    }
+
+    /// The first unanswered items, all of one job, are answered.
+    fn answered(&mut self, count: u32) {
+        self.in_flight -= u64::from(count);
+        if let Some(sent) = self.sent.front_mut() {
+            sent.answered += count;
+            if sent.answered == sent.job.count {
+                self.sent.pop_front();
+            }
+        }
+    }
+
+    /// Writes as much of a large payload as there is room for, if it was asked for. True: something was written.
+    fn upload(&mut self, link: &Link, out: &mut Output) -> Result<bool, Damaged> {
+        let (Some(Upload::Written(written)), Some(sent)) = (self.upload, self.sent.front()) else {
+            return Ok(false);
+        };
+        let ring = &link.page.tasks;
+        let rest = &sent.job.items[written..];
+        // Not in small pieces: each may wake the worker.
+        if !self
+            .tasks
+            .has_room(ring, words(rest.len()).min(CAPACITY / 4) + TASK_WORDS)?
+        {
+            return Ok(false);
+        }
+        let room = self.tasks.room(ring, CAPACITY)? - TASK_WORDS;
+        let piece = &rest[..rest.len().min(room as usize * WORD)];
+        self.tasks.push_bytes(ring, piece);
+        self.upload = (piece.len() < rest.len()).then_some(Upload::Written(written + piece.len()));
+        self.publish(out);
+        Ok(true)
+    }
+
+    /// Is there room now for what did not fit?
+    fn find_room(&mut self, link: &Link) -> Result<bool, Damaged> {
+        let Some(needed) = self.waits_for_room else {
+            return Ok(false);
+        };
+        let found = self.tasks.has_room(&link.page.tasks, needed)?;
+        self.waits_for_room = Some(needed).filter(|_| !found);
+        Ok(found)
+    }
+
+    /// Sends more ahead to a worker whose jobs all came back quickly, less to one that others wait behind.
+    fn adapt(&mut self, answered: usize) {
+        if answered == 0 {
+            return;
+        }
+        let now = Instant::now();
+        let quick = now.duration_since(self.answered_at) < QUICK;
+        if self.sent.is_empty() && answered >= self.depth && quick {
+            self.depth = (2 * self.depth).min(MAX_IN_FLIGHT);
+        } else if answered == 1 && !self.sent.is_empty() {
+            self.depth = (self.depth / 2).max(self.least);
+        }
+        self.answered_at = now;
+    }
+
+    /// Takes back the jobs that it has not started.
+    pub fn recall(&mut self) -> Vec<Job> {
+        let Some(link) = self.link().filter(|_| self.in_flight > 0 && self.upload.is_none()) else {
+            return Vec::new();
+        };
+        let recall = || {
+            if self.check_next(link.page.next.load(Acquire))? == self.next {
+                return Ok(self.next);
+            }
+            self.check_next(claim::recall(&link.page.next, self.next))
+        };
+        let Ok(first) = recall() else {
+            self.expel();
+            return Vec::new();
+        };
+        self.take_back(first)
+    }
+
+    /// It does not run just now: nothing more for it until it has read on.
+    pub fn pause(&mut self) {
+        if self.sent.is_empty() {
+            self.waits_for_room = Some(CAPACITY);
+        }
+    }
+
+    /// The jobs from item number `first` on are no longer its own.
+    fn take_back(&mut self, first: u64) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        while self.sent.back().is_some_and(|sent| sent.unanswered().end > first) {
+            let Some(mut sent) = self.sent.pop_back() else { break };
+            let rest = if sent.unanswered().start.max(first) == sent.first {
+                sent.job
+            } else {
+                let rest = sent.job.split_off((first - sent.first) as u32);
+                if sent.answered < sent.job.count {
+                    self.sent.push_back(sent);
+                }
+                rest
+            };
+            self.in_flight -= u64::from(rest.count);
+            self.tasks_left = self.tasks_left.saturating_add(u64::from(rest.count));
+            jobs.push(rest);
+        }
+        jobs
+    }
+
+    /// Before the collector sleeps: from here on, it rings when it writes.
+    pub fn watch(&self) {
+        if let Some(link) = self.link() {
+            fall_asleep(&link.page.results.reader_asleep);
+        }
+    }
+
+    /// Has it written something (or damaged what tells)?
+    pub fn has_written(&self) -> bool {
+        let nothing = |link: &Arc<Link>| matches!(self.results.available(&link.page.results), Ok(0));
+        self.link().is_some_and(|link| !nothing(link))
+    }
+
+    /// The collector has woken up.
+    pub fn unwatch(&self) {
+        if let Some(link) = self.link() {
+            link.page.results.reader_asleep.store(AWAKE, Relaxed);
+        }
+    }
+
+    /// If it has read everything, sleeps, and still owes results, it has passed over items that it should have done. If its ring
+    /// does not end where it was written to, it may wait for what it does not see.
+    pub fn expel_idler(&mut self) {
+        let owes = !self.sent.is_empty() && !matches!(self.upload, Some(Upload::Written(_)));
+        let Some(link) = self.link().filter(|_| owes).cloned() else {
+            return;
+        };
+        let ring = &link.page.tasks;
+        let all_read = self.tasks.all_read(ring).unwrap_or(true);
+        let idle = all_read && ring.reader_asleep.load(Acquire) == ASLEEP && !self.has_written();
+        if idle || !self.tasks.is_published(ring) {
+            self.expel();
+        }
+    }
+
+    /// It wrote what it cannot have meant.
+    pub fn expel(&mut self) {
+        self.damaged = true;
+        if let Some(link) = &self.link {
+            let _ = link.process.kill(); // it can fail only if the process has ended
+        }
+    }
+
+    /// Tells it to end. It has nothing to do, and there is room.
+    pub fn shut_down(&mut self, out: &mut Output) {
+        if let Some(link) = self.link().filter(|_| !self.leaving).cloned() {
+            self.leaving = true;
+            timeline::planned_end(link.process.pid());
+            TaskHeader::SHUTDOWN.write(&mut self.tasks, &link.page.tasks);
+            self.publish(out);
+        }
+    }
+
+    /// Ends it now, with its pool.
+    pub fn terminate(&mut self) {
+        if let Some(link) = &self.link {
+            timeline::planned_end(link.process.pid());
+        }
+        self.expel(); // nothing that comes from it counts any more
+    }
+
+    /// It has ended. Returns the jobs that it had not started, the one that it was doing, and why that fails; and whether, if it
+    /// never was ready, that is its own fault.
+    pub fn exited(
+        &mut self,
+        exit: Exit,
+        unobserved: &Arc<Unobserved>,
+        out: &mut Output,
+    ) -> Option<(Vec<Job>, Error, bool)> {
+        let link = self.link.clone()?;
+        recover_kept(&link.page.results);
+        self.collect(unobserved, out);
+        self.damaged |= exit == Exit::Code(PROTOCOL_ERROR);
+        let name = &link.name;
+        let (error, own_fault) = match self.not_ready.take() {
+            _ if self.damaged => (Error::ProtocolViolation { name: name.clone() }, true),
+            Some(error) => {
+                let own_fault = !matches!(error, RemoteError::Setup(_)); // the system had nothing to give
+                (Error::remote(error, &format!("the initializer of {name}")), own_fault)
+            }
+            None if self.started => (Error::ended(name, exit), !exit.comes_from_outside()),
+            None => (Error::never_ready(name, exit), true),
+        };
+        // Items are answered before the next one is claimed: so only the first can have been started.
+        let first = self.first_unanswered();
+        let next = self.check_next(link.page.next.load(Acquire)).unwrap_or(first + 1);
+        let mut begun = next > first || self.damaged;
+        // What has not come as a whole was not begun either; unless it is too much for any worker.
+        if let Some(sent) = self.sent.front_mut().filter(|_| self.upload.is_some() && !self.damaged) {
+            sent.job.deliveries += 1;
+            begun = sent.job.deliveries >= MAX_DELIVERIES;
+        }
+        let jobs = self.take_back(first + u64::from(begun));
+        Some((jobs, error, own_fault))
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/slot_hooks.rs"]
+mod hooks;

@@ -1,0 +1,95 @@
+//! A thread for each worker: starts it, waits for its end, replaces it.
+//!
+//! The end of a worker is the end of its process, and nothing else: the system tells of it at once, no matter who else holds
+//! the worker's pipes. A worker that was told to end may take its time; one that was killed takes none.
+
+use super::collector::Shared;
+use super::slot::Link;
+use super::system::bell;
+use crate::error::Error;
+use crate::function;
+use crate::os::{Change, OwnedHandle, SharedPage, borrow};
+use crate::spawn::{self, Call, EncodedCall};
+use crate::timeline;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+/// The life of a supervisor. `first` is told whether the first start succeeded.
+pub(super) fn supervise(
+    shared: &Shared,
+    worker: usize,
+    first: Sender<Result<(), Error>>,
+    start: impl Fn(&Shared, &str) -> Result<Link, Error>,
+) {
+    let mut first = Some(first);
+    while !shared.is_shutting_down() {
+        match start(shared, &spawn::next_name("PoolWorker")) {
+            Ok(link) => {
+                if let Some(first) = first.take() {
+                    let _ = first.send(Ok(()));
+                }
+                let link = Arc::new(link);
+                if !shared.started(worker, &link) {
+                    let _ = link.process.kill(); // it can fail only if the process has ended
+                    link.process.wait();
+                    return;
+                }
+                let exit = loop {
+                    match link.process.wait_for_change() {
+                        Change::Stopped => shared.stopped(worker, true),
+                        Change::Continued => shared.stopped(worker, false),
+                        Change::Ended(exit) => break exit,
+                    }
+                };
+                if let Some((error, own_fault)) = shared.exited(worker, exit) {
+                    shared.start_failed(worker, error, own_fault);
+                }
+            }
+            Err(error) => match first.take() {
+                Some(first) => {
+                    let _ = first.send(Err(error));
+                    return;
+                }
+                None => shared.start_failed(worker, error, false),
+            },
+        }
+    }
+}
+
+/// Starts a worker.
+#[allow(clippy::useless_conversion)] // in tests, a worker's process is another type
+pub(super) fn start(shared: &Shared, name: &str, initializer: Option<&Call>) -> Result<Link, Error> {
+    let no_memory = |error| Error::start(name, error);
+    let initializer = initializer.map(|call| encode(call, name)).transpose()?;
+    let (page, memory) = SharedPage::create().map_err(no_memory)?;
+    let (bell, sleeper) = bell().map_err(no_memory)?;
+    let stdin = std::fs::File::open(NULL_DEVICE).map_err(no_memory)?;
+    let pass = [borrow(&memory), sleeper.handle(), shared.bell.handle()];
+    let mut started = spawn::start("worker", name, &pass, &[Some(OwnedHandle::from(stdin)), None, None])?;
+    timeline::member(started.process.pid(), shared.number);
+    // A worker that is dead already is noticed when it is waited for.
+    spawn::send_start(&mut started, name, &(), initializer.as_ref())?;
+    Ok(Link {
+        name: name.to_owned(),
+        page,
+        bell: Arc::new(bell),
+        _sleeper: sleeper,
+        process: started.process.into(),
+    })
+}
+
+/// A `Serialize` that panics must not end the thread.
+fn encode(call: &Call, name: &str) -> Result<EncodedCall, Error> {
+    let encoded = catch_unwind(AssertUnwindSafe(|| call.encode(name)));
+    encoded.unwrap_or_else(|payload| {
+        let text = function::text(&*payload).unwrap_or_default();
+        Err(Error::encode(
+            format!("the arguments of {name}"),
+            format!("it panicked: {text}"),
+        ))
+    })
+}
+
+/// A worker does not read the terminal: it would take turns with its parent.
+const NULL_DEVICE: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };

@@ -1,0 +1,38 @@
+//! What tests see of a queue.
+
+use super::Queue;
+use crate::pool::slot::Slot;
+use std::ops::Range;
+
+impl Queue {
+    pub fn slot(&self, worker: usize) -> &Slot {
+        &self.slots[worker]
+    }
+
+    /// The places of what waits, in order.
+    pub fn waiting(&self) -> Vec<Range<usize>> {
+        let jobs = self.jobs.iter();
+        jobs.map(|job| job.index..job.index + job.count as usize).collect()
+    }
+
+    /// What holds whenever the queue was left, whatever a worker has written.
+    pub fn assert_order(&self) {
+        assert!(
+            self.jobs.iter().is_sorted_by_key(|job| job.order()),
+            "jobs wait out of order"
+        );
+        self.slots.iter().for_each(Slot::assert_counts);
+    }
+
+    /// No worker is idle while a job waits, or while another one was sent items that it cannot start at once.
+    pub fn assert_nobody_idles(&self) {
+        if self.idle() > 0 {
+            assert!(self.jobs.is_empty(), "a job waits, but a worker is idle");
+            let waiting: Vec<u64> = self.slots.iter().map(Slot::waiting).collect();
+            assert!(
+                waiting.iter().all(|&items| items == 0),
+                "items wait ({waiting:?}), but a worker is idle"
+            );
+        }
+    }
+}

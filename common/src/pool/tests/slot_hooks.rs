@@ -1,0 +1,37 @@
+//! What tests see of a worker's slot.
+
+use super::Slot;
+use std::ops::Range;
+use std::sync::atomic::Ordering::Acquire;
+
+impl Slot {
+    /// The place of an item in its handler.
+    pub fn index_of(&self, item: u64) -> Option<usize> {
+        let sent = self.sent.iter().find(|sent| sent.unanswered().contains(&item))?;
+        Some(sent.job.index + (item - sent.first) as usize)
+    }
+
+    /// The places of what it was sent and has not answered.
+    pub fn unanswered(&self) -> Vec<Range<usize>> {
+        let places = |index: usize, answered: u32, count: u32| index + answered as usize..index + count as usize;
+        let sent = self.sent.iter();
+        sent.map(|sent| places(sent.job.index, sent.answered, sent.job.count))
+            .collect()
+    }
+
+    /// How much memory was taken for a large result that has not come yet.
+    pub fn download_capacity(&self) -> usize {
+        self.download.as_ref().map_or(0, |download| download.item.capacity())
+    }
+
+    pub fn assert_counts(&self) {
+        let unanswered: u64 = self.sent.iter().map(|sent| sent.unanswered().count() as u64).sum();
+        assert_eq!(self.in_flight, unanswered);
+    }
+
+    /// How many items wait behind another one. (What it is about to read was asked for: it has begun with that.)
+    pub fn waiting(&self) -> u64 {
+        let link = self.link().filter(|_| self.in_flight > 1 && self.upload.is_none());
+        link.map_or(0, |link| self.next.saturating_sub(link.page.next.load(Acquire)))
+    }
+}

@@ -1,0 +1,726 @@
+//! A pool without processes and threads: workers and collector take one step at a time, in whatever order a test likes. Its
+//! queue, its rings and its results are the real ones.
+
+use super::{Process, Rng};
+use crate::error::{Error, RemoteError};
+use crate::os::{CAPACITY, CodeRef, Exit, Page, SharedPage};
+use crate::pool::claim::claim;
+use crate::pool::collector::Shared;
+use crate::pool::handles::{Outcome, ResultHandler};
+use crate::pool::items::{LARGE, push_item, split_item, words};
+use crate::pool::job::Job;
+use crate::pool::output::Output;
+use crate::pool::ring::{
+    AWAKE, Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer, fall_asleep, must_wake,
+};
+use crate::pool::slot::{Link, Slot};
+use crate::pool::system::bell;
+use crate::pool::worker::PROTOCOL_ERROR;
+use crate::sync::AtomicU32;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Item {
+    Waiting,
+    /// A worker has claimed it.
+    Running,
+    /// Its result is written; the pool may not have seen it yet.
+    Done,
+    Delivered,
+    /// Its worker has died.
+    Lost,
+    Terminated,
+    /// No worker can be had.
+    Failed,
+}
+
+/// What has become of each item.
+#[derive(Default)]
+pub(super) struct Record(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    items: Vec<Item>,
+    /// Items that a worker was sent whose page was damaged: they may be started again, and their values may be wrong.
+    tainted: Vec<bool>,
+    /// The item that a worker that has ended had not finished.
+    unfinished: Option<usize>,
+    lost: usize,
+    unanswered: usize,
+}
+
+impl Record {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn items(&self) -> Vec<Item> {
+        self.lock().items.clone()
+    }
+
+    fn add(&self, count: usize) -> usize {
+        let mut state = self.lock();
+        let items = state.items.len();
+        state.items.resize(items + count, Item::Waiting);
+        state.tainted.resize(items + count, false);
+        state.unanswered += count;
+        items
+    }
+
+    pub fn unanswered(&self) -> usize {
+        self.lock().unanswered
+    }
+
+    pub fn taint(&self, indices: Vec<Range<usize>>) {
+        let mut state = self.lock();
+        indices
+            .into_iter()
+            .for_each(|indices| state.tainted[indices].fill(true));
+    }
+
+    fn start(&self, index: usize) {
+        let mut state = self.lock();
+        let item = state.items[index];
+        assert!(
+            item == Item::Waiting || state.tainted[index],
+            "item {index} is done twice: {item:?}"
+        );
+        if matches!(item, Item::Waiting | Item::Running | Item::Done) {
+            state.items[index] = Item::Running;
+        }
+    }
+
+    fn done(&self, index: usize) {
+        let mut state = self.lock();
+        let item = state.items[index];
+        assert!(item == Item::Running || state.tainted[index], "item {index}: {item:?}");
+        if item == Item::Running {
+            state.items[index] = Item::Done;
+        }
+    }
+
+    fn settle(&self, index: usize, end: Item) {
+        let mut state = self.lock();
+        let item = state.items[index];
+        let settled = !matches!(item, Item::Waiting | Item::Running | Item::Done);
+        assert!(!settled, "item {index} is delivered twice: {item:?}, {end:?}");
+        let expected = match end {
+            Item::Delivered => item == Item::Done,
+            Item::Lost => state.unfinished == Some(index),
+            _ => true,
+        };
+        assert!(expected || state.tainted[index], "item {index}: {item:?}, {end:?}");
+        state.items[index] = end;
+        state.lost += usize::from(end == Item::Lost);
+        state.unanswered -= 1;
+    }
+}
+
+impl ResultHandler for Record {
+    fn deliver(&self, index: usize, outcome: Outcome) -> bool {
+        let value = |index: usize, value: &[u8]| {
+            assert!(
+                value == result(index, value.len()) || self.lock().tainted[index],
+                "item {index}: a wrong value"
+            );
+            self.settle(index, Item::Delivered);
+        };
+        match outcome {
+            Outcome::Values(count, mut bytes) => {
+                for index in index..index + count as usize {
+                    let (item, rest) = split_item(bytes).expect("a whole item");
+                    value(index, item);
+                    bytes = rest;
+                }
+                assert!(bytes.is_empty());
+            }
+            Outcome::Large(bytes) => value(index, split_item(&bytes).expect("a whole item").0),
+            Outcome::Failed(mut failure) => match failure.observe() {
+                Error::Signaled { .. } | Error::Exited { .. } | Error::ProtocolViolation { .. } => {
+                    self.settle(index, Item::Lost);
+                }
+                Error::Terminated => self.settle(index, Item::Terminated),
+                Error::Initializer(_) => self.settle(index, Item::Failed),
+                _ => self.settle(index, Item::Delivered), // the worker says so
+            },
+        }
+        false
+    }
+
+    fn wake(&self) {}
+}
+
+/// The result of an item; some of them are large.
+fn result(index: usize, length: usize) -> Vec<u8> {
+    let mut bytes = vec![index as u8; length.max(8)];
+    bytes[..8].copy_from_slice(&index.to_le_bytes());
+    bytes
+}
+
+/// Calls with so many bytes of arguments each. These begin with the item's index.
+fn job(record: &Arc<Record>, count: usize, size: usize) -> Job {
+    let first = record.add(count);
+    let mut items = Vec::new();
+    for index in first..first + count {
+        let encode = |bytes: &mut Vec<u8>| {
+            bytes.extend(index.to_le_bytes());
+            bytes.resize(bytes.len() + size, 7);
+            Ok::<(), ()>(())
+        };
+        push_item(&mut items, encode).unwrap();
+    }
+    Job {
+        sequence: 0,
+        function: CodeRef::NONE,
+        items: items.into(),
+        handler: record.clone(),
+        index: first,
+        count: count as u32,
+        deliveries: 0,
+    }
+}
+
+/// A worker that has been started.
+fn link() -> Arc<Link> {
+    let (bell, sleeper) = bell().unwrap();
+    Arc::new(Link {
+        name: "PoolWorker-1".to_owned(),
+        page: SharedPage::create().unwrap().0,
+        bell: Arc::new(bell),
+        _sleeper: sleeper,
+        process: Process::default(),
+    })
+}
+
+enum Doing {
+    Starting,
+    Initializing,
+    /// Waits for a task.
+    Idle,
+    /// Has read a task's header; the items are to come.
+    Reading(TaskHeader),
+    /// Has claimed the first item of a large task, and so much of the payload has come.
+    Fetching(TaskHeader, Vec<u8>),
+    /// The items, where the next one begins, and its number in the task.
+    Working(TaskHeader, Vec<u8>, usize, u32),
+    /// It was told to end, or does not understand its pool any more.
+    Leaving(Exit),
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Sleep {
+    Awake,
+    /// Has said that it sleeps, and is to look a last time.
+    Drowsy,
+    Asleep,
+}
+
+/// A worker without a process. It does what `worker` does, but never waits.
+pub(super) struct FakeWorker {
+    pub link: Arc<Link>,
+    tasks: Reader,
+    results: Writer,
+    doing: Doing,
+    /// Words of a result for which there was no room yet; what is to be done when they are written.
+    unwritten: VecDeque<u64>,
+    then: Then,
+    /// The item that it has claimed and not answered.
+    pub current: Option<usize>,
+    sleep: Sleep,
+    /// Its flag was lost while it slept: nobody will ring.
+    pub deaf: bool,
+    /// Its page was damaged.
+    pub damaged: bool,
+    kept: u64,
+    passed_over: bool,
+    /// It has rung for the collector.
+    rang: bool,
+    /// It was killed.
+    pub dead: bool,
+    /// It was stopped, and whether the pool knows.
+    pub paused: bool,
+    known_as_paused: bool,
+    claimed: u64,
+    /// One in so many results is large.
+    large: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Then {
+    Publish,
+    Keep,
+}
+
+impl FakeWorker {
+    fn new(link: Arc<Link>, large: usize) -> FakeWorker {
+        FakeWorker {
+            link,
+            tasks: Reader::default(),
+            results: Writer::default(),
+            doing: Doing::Starting,
+            unwritten: VecDeque::new(),
+            then: Then::Publish,
+            current: None,
+            sleep: Sleep::Awake,
+            deaf: false,
+            damaged: false,
+            kept: 0,
+            passed_over: false,
+            rang: false,
+            dead: false,
+            paused: false,
+            known_as_paused: false,
+            claimed: 0,
+            large,
+        }
+    }
+
+    /// It runs code of the caller's.
+    pub fn is_in_task(&self) -> bool {
+        matches!(self.doing, Doing::Working(..)) && self.current.is_some() && self.unwritten.is_empty()
+    }
+
+    /// It has claimed an item, and has not all of its arguments.
+    pub fn is_fetching(&self) -> bool {
+        matches!(self.doing, Doing::Fetching(..))
+    }
+
+    /// Something writes into its page. That wakes nobody.
+    pub fn damage(&mut self, write: impl FnOnce(&Page)) {
+        let link = self.link.clone();
+        let flag = self.flag(&link);
+        if self.sleep == Sleep::Asleep && !self.deaf && flag.load(Relaxed) == AWAKE {
+            self.sleep = Sleep::Awake; // it was rung before
+        }
+        self.damaged = true;
+        write(&link.page);
+        self.deaf = self.sleep != Sleep::Awake && flag.load(Relaxed) == AWAKE;
+    }
+
+    /// What clears this wakes it up.
+    fn flag<'a>(&self, link: &'a Link) -> &'a AtomicU32 {
+        match self.unwritten.is_empty() {
+            true => &link.page.tasks.reader_asleep,
+            false => &link.page.results.writer_asleep,
+        }
+    }
+
+    /// One step. False: it sleeps.
+    fn step(&mut self, shared: &Shared, worker: usize, record: &Record, rng: &mut Rng) -> bool {
+        let link = self.link.clone();
+        let flag = self.flag(&link);
+        if self.sleep == Sleep::Asleep {
+            if self.deaf || flag.load(Acquire) != AWAKE {
+                return false;
+            }
+            self.sleep = Sleep::Awake;
+            return true;
+        }
+        match self.act(shared, worker, record, rng) {
+            Ok(true) => {
+                if self.sleep == Sleep::Drowsy {
+                    flag.store(AWAKE, Relaxed);
+                    self.sleep = Sleep::Awake;
+                    self.deaf = false;
+                }
+            }
+            Ok(false) if self.sleep == Sleep::Awake => {
+                fall_asleep(self.flag(&link));
+                self.sleep = Sleep::Drowsy;
+            }
+            Ok(false) => {
+                self.rang |= std::mem::take(&mut self.passed_over);
+                self.sleep = Sleep::Asleep;
+            }
+            Err(Damaged) => self.doing = Doing::Leaving(Exit::Code(PROTOCOL_ERROR)),
+        }
+        true
+    }
+
+    /// False: there is nothing that it could do.
+    fn act(&mut self, shared: &Shared, worker: usize, record: &Record, rng: &mut Rng) -> Result<bool, Damaged> {
+        if !self.unwritten.is_empty() {
+            return self.write(record);
+        }
+        let link = self.link.clone();
+        let (page, ring) = (&link.page, &link.page.tasks);
+        match &mut self.doing {
+            Doing::Starting => {
+                self.doing = Doing::Initializing;
+                self.send(record, Kind::Started, 0, &[], Then::Publish)
+            }
+            Doing::Initializing => {
+                self.doing = Doing::Idle;
+                self.send(record, Kind::Ready, 0, &[], Then::Publish)
+            }
+            Doing::Idle => {
+                if self.tasks.available(ring)? < TASK_WORDS {
+                    return Ok(false);
+                }
+                let task = TaskHeader::read(&mut self.tasks, ring)?;
+                self.doing = Doing::Reading(task);
+                if task.count == 0 {
+                    self.doing = Doing::Leaving(Exit::Code(0));
+                } else if task.length > INLINE as u64 {
+                    self.tasks.release(ring);
+                    if !claim(&page.next, task.first) {
+                        return self.pass_over();
+                    }
+                    self.doing = Doing::Fetching(task, Vec::new());
+                    self.begin(record, shared.queue().slot(worker).index_of(task.first));
+                    return self.send(record, Kind::Request, task.first, &[], Then::Publish);
+                }
+                Ok(true)
+            }
+            Doing::Reading(task) => {
+                if self.tasks.available(ring)? < words(task.length as usize) {
+                    return Ok(false);
+                }
+                let mut items = Vec::new();
+                self.tasks.pop_bytes(ring, task.length as usize, &mut items);
+                self.tasks.release(ring);
+                self.doing = Doing::Working(*task, items, 0, 0);
+                Ok(true)
+            }
+            Doing::Fetching(task, items) => {
+                let available = 8 * self.tasks.available(ring)?;
+                if available == 0 {
+                    return Ok(false);
+                }
+                let missing = task.length - items.len() as u64;
+                self.tasks.pop_bytes(ring, available.min(missing) as usize, items);
+                self.tasks.release(ring);
+                self.rang |= must_wake(&ring.writer_asleep);
+                if items.len() as u64 == task.length {
+                    let (task, items) = (*task, std::mem::take(items));
+                    self.doing = Doing::Working(task, items, 0, 0);
+                }
+                Ok(true)
+            }
+            Doing::Working(task, items, at, number) => {
+                if *number == task.count {
+                    self.doing = Doing::Idle;
+                    return Ok(true);
+                }
+                let item = task.first + u64::from(*number);
+                let (arg, rest) = split_item(&items[*at..]).ok_or(Damaged)?;
+                let index = *arg.first_chunk().ok_or(Damaged)?;
+                let Some(current) = self.current else {
+                    if !claim(&page.next, item) {
+                        self.publish();
+                        return self.pass_over();
+                    }
+                    let known = shared.queue().slot(worker).index_of(item);
+                    return Ok(self.begin(record, known.filter(|known| known.to_le_bytes() == index)));
+                };
+                *at = items.len() - rest.len();
+                *number += 1;
+                let then = if *number < task.count {
+                    Then::Keep
+                } else {
+                    Then::Publish
+                };
+                if rng.one_in(30) {
+                    let error = RemoteError::Panic("a message".to_owned(), None);
+                    let error = postcard::to_stdvec(&error).unwrap();
+                    return self.send(record, Kind::Error, item, &error, Then::Publish);
+                }
+                let length = if rng.one_in(self.large) {
+                    rng.pick(&[40, INLINE, INLINE + 1, 12_000])
+                } else {
+                    0
+                };
+                self.send(record, Kind::Value, item, &result(current, length), then)
+            }
+            Doing::Leaving(_) => Ok(false),
+        }
+    }
+
+    /// It has claimed an item. (One that is not known to the pool is none.)
+    fn begin(&mut self, record: &Record, index: Option<usize>) -> bool {
+        self.claimed += 1;
+        match index {
+            Some(index) => record.start(index),
+            None => assert!(self.damaged, "an item that it was not sent"),
+        }
+        self.current = Some(index.unwrap_or(usize::MAX));
+        true
+    }
+
+    fn pass_over(&mut self) -> Result<bool, Damaged> {
+        let ring = &self.link.page.tasks;
+        self.passed_over = true;
+        self.tasks.release(ring);
+        self.rang |= must_wake(&ring.writer_asleep);
+        self.doing = Doing::Idle;
+        Ok(true)
+    }
+
+    fn send(&mut self, record: &Record, kind: Kind, item: u64, payload: &[u8], then: Then) -> Result<bool, Damaged> {
+        let large = payload.len() > INLINE;
+        let length = if large { LARGE } else { payload.len() as u32 };
+        self.unwritten
+            .push_back(ResultHeader::new(kind, item, length).to_word());
+        self.unwritten.extend(large.then_some(payload.len() as u64));
+        let eights = payload.chunks(8).map(|eight| {
+            let mut word = [0; 8];
+            word[..eight.len()].copy_from_slice(eight);
+            u64::from_le_bytes(word)
+        });
+        self.unwritten.extend(eights);
+        self.then = then;
+        self.write(record)?;
+        Ok(true)
+    }
+
+    /// Writes as much of a result as there is room for. False: none.
+    fn write(&mut self, record: &Record) -> Result<bool, Damaged> {
+        let link = self.link.clone();
+        let ring = &link.page.results;
+        let left = self.unwritten.len() as u64;
+        let large = left > 1 + words(INLINE);
+        let wanted = if large { left.min(CAPACITY / 4) } else { left };
+        let room = self.results.room(ring, wanted)?;
+        if room < wanted {
+            self.publish();
+            return Ok(false);
+        }
+        for word in self.unwritten.drain(..left.min(room) as usize) {
+            self.results.push(ring, word);
+        }
+        if !self.unwritten.is_empty() {
+            self.publish();
+            return Ok(true);
+        }
+        self.kept += 1 + left;
+        if self.then == Then::Keep && self.kept < CAPACITY / 4 {
+            self.results.keep(ring);
+        } else {
+            self.publish();
+        }
+        if matches!(self.doing, Doing::Working(..)) {
+            if let Some(index) = self.current.take().filter(|&index| index != usize::MAX) {
+                record.done(index);
+            }
+        }
+        Ok(true)
+    }
+
+    fn publish(&mut self) {
+        let ring = &self.link.page.results;
+        self.results.publish(ring);
+        self.kept = 0;
+        self.rang |= must_wake(&ring.reader_asleep);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Collector {
+    Awake,
+    /// Has found nothing.
+    Drowsy,
+    Asleep,
+}
+
+pub(super) struct World {
+    pub rng: Rng,
+    pub shared: Shared,
+    /// `None`: its process is yet to be started.
+    pub workers: Vec<Option<FakeWorker>>,
+    pub record: Arc<Record>,
+    max_tasks: u64,
+    /// One in so many results is large, and one in half as many arguments.
+    large: usize,
+    out: Output,
+    collector: Collector,
+    /// Somebody has rung for the collector.
+    rung: bool,
+}
+
+impl World {
+    /// Its workers are yet to be started.
+    pub fn new(rng: Rng, workers: usize, max_tasks: u64, large: usize) -> World {
+        World {
+            rng,
+            shared: Shared::new(workers, max_tasks, bell().unwrap()),
+            workers: (0..workers).map(|_| None).collect(),
+            record: Arc::default(),
+            max_tasks,
+            large,
+            out: Output::default(),
+            collector: Collector::Awake,
+            rung: false,
+        }
+    }
+
+    /// Memory that was taken for what comes from workers.
+    pub fn memory(&self) -> usize {
+        {
+            let queue = self.shared.queue();
+            let slots = (0..self.workers.len()).map(|worker| queue.slot(worker));
+            self.out.bytes.capacity() + slots.map(Slot::download_capacity).sum::<usize>()
+        }
+    }
+
+    pub fn start(&mut self, worker: usize) {
+        let link = link();
+        self.workers[worker] = Some(FakeWorker::new(link.clone(), self.large));
+        if self.rng.one_in(2) {
+            self.step(worker); // it may be quick
+        }
+        assert!(self.shared.started(worker, &link));
+    }
+
+    fn step(&mut self, worker: usize) -> bool {
+        let Some(fake) = &mut self.workers[worker] else {
+            return false;
+        };
+        if fake.dead || fake.paused {
+            return false;
+        }
+        let moved = fake.step(&self.shared, worker, &self.record, &mut self.rng);
+        self.rung |= std::mem::take(&mut fake.rang);
+        assert!(fake.claimed <= self.max_tasks);
+        moved
+    }
+
+    /// What can happen at a worker without anybody's harm. False: nothing can.
+    pub fn advance(&mut self, worker: usize) -> bool {
+        let exit = match &self.workers[worker] {
+            None => {
+                self.start(worker);
+                return true;
+            }
+            Some(fake) if fake.dead || fake.link.process.killed.load(Relaxed) => Exit::Signal(9),
+            Some(FakeWorker {
+                doing: Doing::Leaving(exit),
+                ..
+            }) => *exit,
+            Some(fake) if fake.paused != fake.known_as_paused => {
+                self.notice_pause(worker);
+                return true;
+            }
+            Some(_) => return self.step(worker),
+        };
+        self.notice_end(worker, exit);
+        true
+    }
+
+    fn notice_pause(&mut self, worker: usize) {
+        if let Some(fake) = &mut self.workers[worker] {
+            fake.known_as_paused = fake.paused;
+            self.shared.stopped(worker, fake.paused);
+        }
+    }
+
+    /// The pool hears of a worker's end.
+    fn notice_end(&mut self, worker: usize, exit: Exit) {
+        let fake = self.workers[worker].take().expect("it was started");
+        let before = self.record.lock().lost;
+        self.record.lock().unfinished = fake.current;
+        if let Some((error, own_fault)) = self.shared.exited(worker, exit) {
+            assert!(
+                self.shared.strike(worker, error, own_fault).is_some(),
+                "the pool gave up"
+            );
+        }
+        let mut state = self.record.lock();
+        let lost = state.lost - before;
+        assert!(lost <= 1, "an end costs {lost} items");
+        if let Some(index) = fake.current.filter(|&index| index != usize::MAX) {
+            if fake.is_fetching() && state.items[index] == Item::Running {
+                state.items[index] = Item::Waiting; // it had not all of it: another one gets it
+            }
+            let returned = fake.is_fetching() && state.items[index] == Item::Waiting;
+            let lost = state.items[index] == Item::Lost;
+            assert!(
+                lost || returned || state.tainted[index],
+                "item {index} was not finished"
+            );
+        }
+        state.unfinished = None;
+    }
+
+    /// The collector takes a step. False: it sleeps.
+    pub fn collect(&mut self) -> bool {
+        let (shared, out) = (&self.shared, &mut self.out);
+        self.collector = match self.collector {
+            Collector::Awake if shared.collector_round(out) => Collector::Awake,
+            Collector::Awake => Collector::Drowsy,
+            Collector::Drowsy if shared.collector_sleeps(out) => Collector::Asleep,
+            Collector::Asleep if !std::mem::take(&mut self.rung) => return false,
+            Collector::Drowsy | Collector::Asleep => {
+                shared.collector_wakes();
+                Collector::Awake
+            }
+        };
+        true
+    }
+
+    fn job(&mut self) -> Job {
+        let count = if self.rng.one_in(2) { 1 } else { 1 + self.rng.below(12) };
+        // Now and then items of which few or none can be sent ahead.
+        let size = if self.rng.one_in(self.large / 2) {
+            self.rng.pick(&[40, 400, INLINE])
+        } else {
+            3
+        };
+        job(&self.record, count, size)
+    }
+
+    /// Submits calls with so many bytes of arguments each.
+    pub fn submit_large(&mut self, count: usize, size: usize) {
+        self.shared.submit(job(&self.record, count, size));
+    }
+
+    /// Submits short calls.
+    pub fn submit_items(&mut self, count: usize) {
+        self.shared.submit(job(&self.record, count, 3));
+    }
+
+    pub fn submit(&mut self) {
+        if self.rng.one_in(4) {
+            let jobs = (0..1 + self.rng.below(3)).map(|_| self.job()).collect();
+            self.shared.submit_while_held(jobs);
+        } else {
+            let job = self.job();
+            self.shared.submit(job);
+        }
+    }
+
+    /// Goes on until every item is answered. False: everybody sleeps, and items are left.
+    pub fn answer_all(&mut self, check: impl Fn(&World)) -> bool {
+        self.workers.iter_mut().flatten().for_each(|fake| fake.paused = false);
+        for _ in 0..100_000 {
+            if self.shared.pending() == 0 {
+                return true;
+            }
+            let mut moved = false;
+            for worker in 0..self.workers.len() {
+                moved |= self.advance(worker);
+                check(self);
+            }
+            moved |= self.collect();
+            check(self);
+            if !moved {
+                return false;
+            }
+        }
+        panic!("there is no end");
+    }
+
+    /// The workers end: nothing is left to be done.
+    pub fn finish(&mut self) {
+        self.shared.finish();
+        assert!(self.shared.is_shutting_down());
+        for worker in 0..self.workers.len() {
+            while self.workers[worker].is_some() {
+                assert!(self.advance(worker) || self.collect(), "a worker does not end");
+            }
+        }
+        assert!(self.shared.result().is_ok());
+    }
+}

@@ -1,0 +1,124 @@
+//! Who this process is: its name, its parent, and the handshake by which a child learns both.
+//!
+//! Invariant: a process that has accepted a handshake runs the same program as the parent that wrote it. Called by `spawn`.
+
+use crate::function;
+use crate::os::{self, OwnedHandle, Parent};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// What this process knows of itself.
+struct Identity {
+    name: String,
+    parent: (ProcessInfo, Arc<Parent>),
+}
+
+/// Set in children only.
+static IDENTITY: OnceLock<Identity> = OnceLock::new();
+
+/// Name and number of a process; see [`current_process`] and [`parent_process`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessInfo {
+    name: String,
+    pid: u32,
+}
+
+impl ProcessInfo {
+    /// Its name: as given with [`Process::name`](crate::Process::name), or `MainProcess` for the program that you started.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its number, as `ps` shows it.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Does it live? Of this process, its parent and its children, that is told for sure. Of others only their number is
+    /// known: if another process has got it since, the answer is true.
+    ///
+    /// ```
+    /// assert!(common::current_process().is_alive());
+    /// ```
+    pub fn is_alive(&self) -> bool {
+        match IDENTITY.get().map(|me| &me.parent) {
+            Some((parent, watched)) if parent == self => !watched.ends_within(Duration::ZERO),
+            _ => self.pid == std::process::id() || os::process_lives(self.pid),
+        }
+    }
+}
+
+/// This process: its name and number.
+///
+/// ```
+/// let me = common::current_process();
+/// assert_eq!(me.name(), "MainProcess");
+/// assert_eq!(me.pid(), std::process::id());
+/// ```
+///
+/// Source: [`multiprocessing.current_process`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.current_process).
+pub fn current_process() -> ProcessInfo {
+    let name = IDENTITY.get().map_or("MainProcess", |me| &me.name).to_owned();
+    ProcessInfo {
+        name,
+        pid: std::process::id(),
+    }
+}
+
+/// The process that started this one with `common`; `None` in the program that you started yourself.
+///
+/// ```
+/// assert_eq!(common::parent_process(), None);
+/// ```
+///
+/// Source: [`multiprocessing.parent_process`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.parent_process).
+pub fn parent_process() -> Option<ProcessInfo> {
+    IDENTITY.get().map(|me| me.parent.0.clone())
+}
+
+/// `Process-1`, `Process-2`; below `Process-1` they are called `Process-1:1`, as in Python.
+pub(crate) fn next_name(kind: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
+    match IDENTITY.get() {
+        Some(me) => format!("{}:{number}", me.name),
+        None => format!("{kind}-{number}"),
+    }
+}
+
+/// The first thing that a child reads.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Handshake {
+    name: String,
+    parent: ProcessInfo,
+    program: u64,
+}
+
+impl Handshake {
+    pub fn to(name: &str) -> Handshake {
+        Handshake {
+            name: name.to_owned(),
+            parent: current_process(),
+            program: os::fingerprint(),
+        }
+    }
+
+    /// In the child: checks that its parent wrote this, and runs the same program; takes the name.
+    pub fn accept(self, lifeline: OwnedHandle) -> Result<Arc<Parent>, String> {
+        if self.program != os::fingerprint() {
+            return Err("the program's file was replaced while it ran; start the program anew".to_owned());
+        }
+        let parent = Parent::new(self.parent.pid, lifeline).map(Arc::new);
+        let parent = parent.ok_or("what was passed to it does not come from its parent")?;
+        os::show_name(&self.name);
+        function::remember_panic_locations();
+        let identity = Identity {
+            name: self.name,
+            parent: (self.parent, parent.clone()),
+        };
+        IDENTITY.set(identity).map_err(|_| "it has a name already")?;
+        Ok(parent)
+    }
+}

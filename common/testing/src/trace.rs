@@ -1,0 +1,255 @@
+//! Which processes and threads a program starts, and how each of them ends: seen from outside, by `ptrace`.
+//!
+//! So a check can tell what a program does from what it prints. It works on Linux; elsewhere, and where tracing is not allowed,
+//! nothing is seen.
+
+use std::time::Instant;
+
+/// A process or a thread that a traced program has started.
+#[derive(Debug)]
+pub struct Tracee {
+    /// The process's id, or the thread's.
+    pub id: u32,
+    /// The process (or thread) that has started it.
+    pub parent: u32,
+    /// A thread, not a process?
+    pub is_thread: bool,
+    /// When it was started.
+    pub started: Instant,
+    /// When it ended, if it has.
+    pub ended: Option<Instant>,
+    /// As in Python: its exit code, or minus the signal that killed it.
+    pub exitcode: Option<i32>,
+    /// Has its parent waited for it before it ended itself?
+    pub waited_for: bool,
+}
+
+impl Tracee {
+    /// Were both alive at the same time?
+    pub fn overlaps(&self, other: &Tracee) -> bool {
+        let before = |a: &Tracee, b: &Tracee| a.ended.is_some_and(|ended| ended <= b.started);
+        !before(self, other) && !before(other, self)
+    }
+}
+
+/// Starts a shell that stops itself, and once it is let go becomes the program: so nothing of the program is missed.
+#[cfg(target_os = "linux")]
+pub(crate) fn command(program: &std::path::Path) -> std::process::Command {
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "kill -STOP $$; exec \"$0\""]).arg(program);
+    command
+}
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::Tracer;
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::Tracee;
+    use crate::program::Program;
+    use nix::errno::Errno;
+    use nix::sys::ptrace::{self, Options};
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    use nix::unistd::Pid;
+    use std::path::Path;
+    use std::time::{Duration, Instant};
+
+    // Of `ptrace(2)`; the numbers of PTRACE_EVENT_….
+    const FORK: i32 = 1;
+    const VFORK: i32 = 2;
+    const CLONE: i32 = 3;
+    const EXEC: i32 = 4;
+    const EXIT: i32 = 6;
+    const STOP: i32 = 128;
+
+    /// Watches a program. To be used by one thread only, as the kernel wants it.
+    pub(crate) struct Tracer {
+        root: Pid,
+        /// Everything that was started, in that order.
+        tracees: Vec<Tracee>,
+        /// What is watched now.
+        watched: Vec<Pid>,
+        /// Started by `vfork`, so that they run in their parent's memory until they `exec`.
+        in_vfork: Vec<Pid>,
+        /// The process with this number (from 1 on) ends before it has done anything.
+        victim: Option<usize>,
+    }
+
+    impl Tracer {
+        /// Begins with a program started by [`command`](super::command). `None`: tracing is not allowed here.
+        pub fn attach(program: &mut Program, victim: Option<usize>) -> Option<Tracer> {
+            let root = Pid::from_raw(program.pid() as i32);
+            let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+            while !matches!(waitid(Id::Pid(root), flags), Ok(WaitStatus::Stopped(..))) {
+                if program.listen(Instant::now() + Duration::from_millis(1)) != Ok(false) {
+                    return None; // no shell that stops itself
+                }
+            }
+            let events = Options::PTRACE_O_TRACEFORK
+                | Options::PTRACE_O_TRACEVFORK
+                | Options::PTRACE_O_TRACECLONE
+                | Options::PTRACE_O_TRACEEXEC
+                | Options::PTRACE_O_TRACEEXIT
+                | Options::PTRACE_O_EXITKILL;
+            ptrace::seize(root, events).ok()?;
+            program.traced = true;
+            kill(root, Signal::SIGCONT).ok()?;
+            Some(Tracer {
+                root,
+                tracees: Vec::new(),
+                watched: vec![root],
+                in_vfork: Vec::new(),
+                victim,
+            })
+        }
+
+        /// Watches until the program has ended, or until then.
+        pub fn watch(&mut self, program: &mut Program, until: Instant) -> Result<bool, String> {
+            while Instant::now() < until {
+                program.traced = self.watched.contains(&self.root);
+                let happened = self.step();
+                let wait = Duration::from_millis(if happened { 0 } else { 1 });
+                if program.listen(Instant::now() + wait)? {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        }
+
+        /// Looks once at everything that is watched. Has anything happened?
+        fn step(&mut self) -> bool {
+            let mut happened = false;
+            for pid in self.watched.clone() {
+                let mut flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::__WALL;
+                if pid != self.root {
+                    flags |= WaitPidFlag::WEXITED; // its parent is told after us; the root's end is for `Program`
+                }
+                match waitid(Id::Pid(pid), flags) {
+                    Ok(WaitStatus::StillAlive) => continue,
+                    Ok(WaitStatus::PtraceEvent(_, signal, event)) => self.stopped(pid, signal, event),
+                    Ok(WaitStatus::Exited(_, code)) => self.ended(pid, code),
+                    Ok(WaitStatus::Signaled(_, signal, _)) => self.ended(pid, -(signal as i32)),
+                    Ok(_) => resume(pid, None),
+                    Err(Errno::ECHILD) => self.watched.retain(|it| *it != pid), // it has ended
+                    Err(_) => resume(pid, None), // stopped by a signal that `nix` does not know
+                }
+                happened = true;
+            }
+            happened
+        }
+
+        fn stopped(&mut self, pid: Pid, signal: Signal, event: i32) {
+            match event {
+                FORK | VFORK | CLONE => {
+                    let id = Pid::from_raw(ptrace::getevent(pid).unwrap_or(0) as i32);
+                    self.watched.push(id);
+                    self.in_vfork.extend((event == VFORK).then_some(id));
+                    self.tracees.push(Tracee {
+                        id: id.as_raw() as u32,
+                        parent: pid.as_raw() as u32,
+                        is_thread: event == CLONE,
+                        started: Instant::now(),
+                        ended: None,
+                        exitcode: None,
+                        waited_for: true,
+                    });
+                    resume(pid, None);
+                }
+                // A new program. Before that (`vfork`) it has borrowed its parent's memory, which would suffer.
+                EXEC if self.is_victim(pid) => {
+                    let _ = kill(pid, Signal::SIGKILL);
+                }
+                // A copy by `fork`.
+                STOP if self.is_victim(pid) && !self.is_in_vfork(pid) => {
+                    let _ = exit_at_once(pid).or_else(|_| kill(pid, Signal::SIGKILL));
+                    resume(pid, None);
+                }
+                EXIT => {
+                    let is_thread = self.tracee(pid).is_some_and(|tracee| {
+                        tracee.ended.get_or_insert(Instant::now());
+                        tracee.is_thread
+                    });
+                    if !is_thread {
+                        self.look_at_children(pid);
+                    }
+                    resume(pid, None);
+                }
+                0 => resume(pid, Some(signal)),
+                _ => resume(pid, None),
+            }
+        }
+
+        /// A process is about to end: which of its children has it waited for? The others are still there, alive or zombies.
+        fn look_at_children(&mut self, parent: Pid) {
+            for child in self.tracees.iter_mut().filter(|it| it.parent == parent.as_raw() as u32) {
+                child.waited_for = !Path::new(&format!("/proc/{}", child.id)).exists();
+            }
+        }
+
+        fn is_victim(&mut self, pid: Pid) -> bool {
+            let mut processes = self.tracees.iter().filter(|tracee| !tracee.is_thread);
+            let place = processes.position(|tracee| tracee.id == pid.as_raw() as u32);
+            place.is_some_and(|place| self.victim == Some(place + 1))
+        }
+
+        fn is_in_vfork(&self, pid: Pid) -> bool {
+            self.in_vfork.contains(&pid)
+        }
+
+        fn tracee(&mut self, pid: Pid) -> Option<&mut Tracee> {
+            // An id may be given again: the last one that bore it.
+            self.tracees.iter_mut().rev().find(|it| it.id == pid.as_raw() as u32)
+        }
+
+        fn ended(&mut self, pid: Pid, exitcode: i32) {
+            self.watched.retain(|it| *it != pid);
+            if let Some(tracee) = self.tracee(pid) {
+                tracee.ended.get_or_insert(Instant::now());
+                tracee.exitcode = Some(exitcode);
+            }
+        }
+
+        /// Kills what is left, and tells what has been seen.
+        pub fn finish(mut self, program: &mut Program) -> Vec<Tracee> {
+            for pid in &self.watched {
+                let _ = kill(*pid, Signal::SIGKILL);
+            }
+            let until = Instant::now() + Duration::from_secs(1);
+            while !self.watched.is_empty() && Instant::now() < until {
+                self.step();
+            }
+            program.traced = false;
+            self.tracees
+        }
+    }
+
+    /// Lets a process that has just been forked call `exit(0)` instead of returning from `fork`.
+    #[cfg(target_arch = "x86_64")]
+    fn exit_at_once(pid: Pid) -> nix::Result<()> {
+        let mut registers = ptrace::getregs(pid)?;
+        registers.rip -= 2; // where the `syscall` instruction is
+        registers.orig_rax = u64::MAX;
+        registers.rax = nix::libc::SYS_exit_group as u64;
+        registers.rdi = 0;
+        ptrace::setregs(pid, registers)
+    }
+
+    #[cfg(target_arch = "aarch64")]
+    fn exit_at_once(pid: Pid) -> nix::Result<()> {
+        let mut registers = ptrace::getregs(pid)?;
+        registers.pc -= 4; // where the `svc` instruction is
+        registers.regs[8] = nix::libc::SYS_exit_group as u64;
+        registers.regs[0] = 0;
+        ptrace::setregs(pid, registers)
+    }
+
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    fn exit_at_once(_: Pid) -> nix::Result<()> {
+        Err(nix::errno::Errno::ENOSYS)
+    }
+
+    fn resume(pid: Pid, signal: Option<Signal>) {
+        let _ = ptrace::cont(pid, signal); // if it has ended meanwhile, that will be seen
+    }
+}

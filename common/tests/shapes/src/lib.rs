@@ -1,0 +1,41 @@
+//! What a program must be able to do however it was built, and also as a library of a program in another language.
+
+use common::{Error, Pool, Process};
+
+fn square(n: u64) -> u64 {
+    n * n
+}
+
+fn leave(code: i32) {
+    std::process::exit(code)
+}
+
+fn fail(why: String) {
+    panic!("{why}")
+}
+
+pub fn run() -> Result<(), Error> {
+    let pool = Pool::new(2)?;
+    println!("squares: {}", pool.map(square, 0..1000)?.iter().sum::<u64>());
+    println!("exit: {}", pool.apply(leave, 7).unwrap_err());
+    println!(
+        "panic: {}",
+        pool.apply(fail, "the disk is full".to_string()).unwrap_err()
+    );
+    pool.close().join()?;
+    println!("process: {}", Process::new(square, 12).start()?.join()?);
+    Ok(())
+}
+
+/// The same, called from C. Returns an exit status.
+#[unsafe(no_mangle)]
+pub extern "C" fn run_shapes() -> i32 {
+    common::init();
+    match run() {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("Error: {error}");
+            1
+        }
+    }
+}

@@ -1,0 +1,4 @@
+fn main() -> Result<(), common::Error> {
+    common::init();
+    shapes::run()
+}
