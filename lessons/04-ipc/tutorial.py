@@ -7,7 +7,7 @@ def write(queue, values):
     for value in values:
         print(f"Put {value} to queue...", flush=True)
         queue.put(value)
-    queue.put(None)  # the queue itself never says that this writer has let go
+    queue.put(None)  # the queue itself never reports that this writer is done
 
 def read(queue, pipe):
     pipe.send(f"Process to read: {os.getpid()}")

@@ -1,6 +1,6 @@
-//! Text that was printed without a newline before `fork` comes out twice: it still lay in a buffer,
-//! the buffer is memory, and fork copies memory. Each process writes its copy out at its end.
-//! The cure is one line: flush before fork.
+//! Text that was printed without a newline before `fork` appears twice: it is still in a buffer, the
+//! buffer is memory, and `fork` copies memory. Each process writes out its own copy when it ends.
+//! The cure is one line: flush before `fork`. See also: `memory`.
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -15,13 +15,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Child and parent finish the line, each its own; the parent waits for the child first.
+/// Child and parent both finish the line; the parent waits for the child first.
 #[cfg(unix)]
 fn fork_and_speak() -> nix::Result<()> {
     use nix::sys::wait::waitpid;
     use nix::unistd::{ForkResult, fork, getpid};
 
-    // SAFETY: this process has one thread, so the child misses none.
+    // SAFETY: this program has one thread, so no other one can be holding a lock.
     match unsafe { fork() }? {
         ForkResult::Child => {
             println!("I am the child ({}).", getpid());
@@ -36,5 +36,5 @@ fn fork_and_speak() -> nix::Result<()> {
 #[cfg(not(unix))]
 fn main() {
     println!("Windows has no fork(), so nothing is copied.");
-    println!("Lesson 02 starts processes everywhere: cargo run --bin 02-process");
+    println!("Lesson 02 starts processes on every system: cargo run --bin 02-process");
 }

@@ -1,6 +1,6 @@
-//! A child that has ended and that nobody waits for: a zombie, state Z. It runs no code and holds
-//! no memory; what is left is its line in the kernel's table, kept for a parent that may still ask.
-//! `waitpid` asks, and the line is gone. See also: `orphan`, where the parent ends first.
+//! A child that has ended, and that nobody has waited for yet, is a zombie (state Z). It runs no code
+//! and has no memory. All that is left is its entry in the kernel's table, in case the parent asks
+//! how it ended. `waitpid` asks, and the entry is gone. See also: `orphan` (the parent ends first).
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,15 +12,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     child_ended.add(signal::Signal::SIGCHLD);
     child_ended.thread_block()?;
 
-    // SAFETY: this process has one thread, so the child misses none.
+    // SAFETY: this program has one thread, so no other one can be holding a lock.
     let child = match unsafe { fork() }? {
         ForkResult::Child => std::process::exit(7),
         ForkResult::Parent { child } => child,
     };
-    child_ended.wait()?; // not `waitpid`: this only says that it has happened
+    child_ended.wait()?; // not `waitpid`: this only tells us that a child has ended
 
     let state = state(child)?;
-    println!("Child process ({child}) has ended, nobody has waited: state {state}.");
+    println!("Child process ({child}) has ended, and nobody has waited for it: state {state}.");
     assert_eq!(state, "Z");
 
     let status = waitpid(child, None)?;
@@ -52,6 +52,8 @@ fn state(pid: nix::unistd::Pid) -> Result<String, Box<dyn std::error::Error>> {
 
 #[cfg(not(unix))]
 fn main() {
-    println!("Windows has no fork() and no zombies: a process that has ended is gone with its last handle.");
-    println!("Lesson 02 starts processes everywhere: cargo run --bin 02-process");
+    println!(
+        "Windows has no fork() and no zombies: a process is gone when it has ended and its last handle is closed."
+    );
+    println!("Lesson 02 starts processes on every system: cargo run --bin 02-process");
 }

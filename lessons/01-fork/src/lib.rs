@@ -1,16 +1,16 @@
-//! What the compiler refuses, and why: `cargo test --doc` in this folder tries each of them.
+//! What the compiler refuses in this lesson, and why. `cargo test --doc` in this folder tries each of these.
 //!
-//! `fork` without `unsafe` (E0133). The child gets the one thread that called `fork`, and the locks
-//! of all the others as they were, held for ever. Whether that can happen here the compiler cannot
-//! know, so somebody has to vouch for it:
+//! Calling `fork` without `unsafe` (E0133). The child gets only the thread that called `fork`, but the
+//! locks of all threads as they were: one that another thread held stays locked forever. The
+//! compiler cannot know whether there is such a lock, so somebody has to vouch that there is none:
 //!
 //! ```compile_fail,E0133
 //! let result = nix::unistd::fork();
 //! ```
 //!
-//! Forgetting the child's side. In Python, code below `if pid == 0:` runs in both processes unless
-//! the child leaves. Here an arm that is to never end says `-> !`, and one that returns is refused
-//! (E0308):
+//! Forgetting to leave the child (E0308). In Python, the code below `if pid == 0:` runs in both
+//! processes unless the child exits. Here `-> !` says that a function never returns, and one that
+//! does is refused:
 //!
 //! ```compile_fail,E0308
 //! fn run_child() -> ! {

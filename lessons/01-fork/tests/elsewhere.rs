@@ -5,7 +5,8 @@
 fn lesson_and_examples_say_that_there_is_no_fork_and_where_to_go_on() {
     let example = |name| testing::example(env!("CARGO_MANIFEST_DIR"), name);
     let lesson = env!("CARGO_BIN_EXE_01-fork").into();
-    for program in [lesson, example("zombie"), example("orphan"), example("buffer")] {
+    let examples = ["memory", "buffer", "zombie", "orphan"].map(example);
+    for program in [lesson].into_iter().chain(examples) {
         let run = testing::run(&program);
         let text = &run.success().stdout;
         assert!(text.contains("no fork()"), "{}: {text}", program.display());

@@ -15,7 +15,7 @@ fn zombie_is_in_state_z_until_it_is_waited_for() {
     let run = example("zombie");
     let lines = run.lines();
     assert_eq!(lines.len(), 3, "{lines:#?}");
-    assert!(lines[0].ends_with("nobody has waited: state Z."), "{lines:#?}");
+    assert!(lines[0].ends_with("nobody has waited for it: state Z."), "{lines:#?}");
     assert!(lines[1].starts_with("waitpid says Exited(") && lines[1].ends_with(", 7)."));
     assert!(lines[2].starts_with("Now there is no process "));
 }
@@ -35,6 +35,18 @@ fn orphan_has_another_parent() {
     };
     assert_ne!(parent, new_parent);
     assert_ne!(orphan, new_parent);
+}
+
+#[test]
+fn memory_is_copied_for_a_child_and_shared_by_a_thread() {
+    let _nothing_left = NothingLeft::new();
+    let expected = [
+        "The child has changed the balance to 8.",
+        "Its parent still finds 0.",
+        "A thread has changed the balance to 8.",
+        "The main thread finds 8 too.",
+    ];
+    assert_eq!(example("memory").lines(), expected);
 }
 
 #[test]

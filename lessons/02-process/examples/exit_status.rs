@@ -1,5 +1,6 @@
-//! Shows that `join` tells the whole truth: what the target returned, or else how its process ended.
-//! Python's `join` returns None each time, and `exitcode` is 1 for every exception.
+//! Shows that `join` reports exactly how a child ended: with the value that its target returned, or with
+//! a panic, an exit code or a signal. Python's `join` returns None each time, and after an exception
+//! all that is left is the exit code 1.
 //!
 //! `cargo run -p process --example exit_status`. See also: stop.rs.
 
@@ -11,11 +12,11 @@ fn returns() -> u32 {
 }
 
 fn panics() -> u32 {
-    panic!("the disk is full") // reported by `join`, and by the child itself on its standard error
+    panic!("the disk is full") // `join` reports it, and so does the child, on its standard error
 }
 
 fn exits() -> u32 {
-    process::exit(3) // never comes back to return anything
+    process::exit(3) // ends the process: nothing is returned
 }
 
 fn waits() -> u32 {
@@ -47,7 +48,7 @@ fn main() -> Result<(), Error> {
     assert_eq!(returned?, 42);
     assert!(matches!(panicked, Err(Error::Panicked { message, .. }) if message == "the disk is full"));
     assert!(matches!(exited, Err(Error::Exited { code: 3, .. })));
-    #[cfg(unix)] // Windows has no signals: there a killed process has an exit code
+    #[cfg(unix)] // on Windows, which has no signals, a killed process has an exit code
     assert!(matches!(killed, Err(Error::Signaled { signal: 9, .. })));
     #[cfg(not(unix))]
     assert!(killed.is_err());

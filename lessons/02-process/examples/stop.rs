@@ -1,5 +1,5 @@
-//! Shows that a time limit stops only the waiting, not the child: `join_timeout` gives up, the child
-//! lives on, until `terminate` (SIGTERM: please end) or `kill` (SIGKILL: end) and a last `join`.
+//! Shows that a time limit ends only the waiting, not the child: `join_timeout` gives up, and the child
+//! runs on. `terminate` asks it to end (SIGTERM), `kill` ends it (SIGKILL); `join` then sees its end.
 //!
 //! `cargo run -p process --example stop`. See also: exit_status.rs.
 
@@ -8,7 +8,7 @@ use std::{thread, time::Duration};
 
 fn run_proc() {
     loop {
-        thread::park(); // for ever
+        thread::park(); // forever
     }
 }
 
@@ -30,16 +30,16 @@ fn main() -> Result<(), Error> {
     asked.terminate()?;
     killed.kill()?;
     for p in [&asked, &killed] {
-        // The signal is only on its way: who wants to know that the child has ended, joins it.
+        // So far the signal has only been sent. `join` returns when the child has ended.
         let error = p.join().unwrap_err();
         println!("{}: {error}", p.name());
         println!("{}: alive: {}, exitcode {:?}", p.name(), p.is_alive(), p.exitcode());
         assert!(!p.is_alive());
     }
-    asked.terminate()?; // of a child that has ended: nothing happens, to nobody
+    asked.terminate()?; // the child has ended: nothing happens, and no other process is hit
 
     if cfg!(unix) {
-        assert_eq!(asked.exitcode(), Some(-15)); // as in Python: minus the signal's number
+        assert_eq!(asked.exitcode(), Some(-15)); // as in Python: minus the number of the signal
         assert_eq!(killed.exitcode(), Some(-9));
     }
     Ok(())

@@ -1,6 +1,6 @@
-//! What the compiler refuses in this lesson. `cargo test --doc` in this folder tries each of it.
+//! What the compiler refuses in this lesson, and what it accepts. `cargo test --doc` in this folder tries each of these.
 //!
-//! A process that was not started cannot be joined. (Python raises AssertionError when it gets there.)
+//! A process that was not started cannot be joined. (Python raises an AssertionError when it gets there.)
 //!
 //! ```compile_fail,E0599
 //! # use common::Process;
@@ -9,7 +9,7 @@
 //! p.join();
 //! ```
 //!
-//! Arguments that do not fit the function. (Python: TypeError, in the child.)
+//! The argument has to be one that the function takes. (Python raises a TypeError, in the child.)
 //!
 //! ```compile_fail,E0308
 //! # use common::Process;
@@ -17,11 +17,47 @@
 //! let p = Process::new(run_proc, 42);
 //! ```
 //!
-//! A closure that takes something along from here: the other process has other memory. (Python: "Can't pickle", or no
-//! error at all where the child is a copy.)
+//! A closure cannot take variables along, because the other process has a memory of its own. (Python says "Can't pickle", or
+//! nothing at all where the child is a copy.)
 //!
 //! ```compile_fail,E0308
 //! # use common::Process;
 //! let name = "test".to_string();
 //! let p = Process::new(move |()| println!("Run child process {name}..."), ());
+//! ```
+//!
+//! The function cannot borrow what it is given, because nobody in the other process owns it. Instead of `&str`, take `String`:
+//!
+//! ```compile_fail
+//! # use common::Process;
+//! fn run_proc(name: &str) {}
+//! let p = Process::new(run_proc, "test");
+//! ```
+//!
+//! A struct of one's own can be turned into bytes only if it says so:
+//!
+//! ```compile_fail,E0277
+//! # use common::Process;
+//! struct Job { name: String, attempts: u32 }
+//! fn run(job: Job) -> u32 { job.attempts }
+//! let p = Process::new(run, Job { name: "test".to_string(), attempts: 3 });
+//! ```
+//!
+//! With the two derives it travels like everything else, and so does a `Result`:
+//!
+//! ```
+//! # use common::Process;
+//! #[derive(serde::Serialize, serde::Deserialize)]
+//! struct Job { name: String, attempts: u32 }
+//!
+//! fn run(job: Job) -> Result<u32, String> {
+//!     if job.attempts == 0 { Err(format!("{} may not even try", job.name)) } else { Ok(job.attempts) }
+//! }
+//!
+//! fn main() -> Result<(), common::Error> {
+//!     common::init();
+//!     let p = Process::new(run, Job { name: "test".to_string(), attempts: 3 }).start()?;
+//!     assert_eq!(p.join()?, Ok(3));
+//!     Ok(())
+//! }
 //! ```

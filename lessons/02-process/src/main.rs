@@ -1,5 +1,5 @@
-//! Lesson 02: a child process is a function with its arguments. Shows that `start` runs this
-//! program once more and calls the function there, and that `join` waits and brings its result back.
+//! Lesson 02: a child process is a function and its argument. `start` runs this program once more
+//! and calls the function there; `join` waits for it to end and brings back what it returned.
 //! Python: `Process(target=run_proc, args=('test',))`. `cargo run --bin 02-process` prints
 //!
 //!     Parent process <pid>.
@@ -7,30 +7,30 @@
 //!     Run child process test (<pid>)...
 //!     Child process end.
 //!
-//! See also: 01-fork (the Unix way), examples/exit_status.rs, examples/stop.rs.
+//! See also: lesson 01 (the Unix way), the examples `exit_status`, `stop` and `process_by_hand`.
 
 use common::Process;
 use std::process;
 
-// The child runs this, and nothing else: it shares no memory with its parent.
+// The child runs this function. It shares no memory with its parent.
 fn run_proc(name: String) -> u32 {
     println!("Run child process {name} ({})...", process::id());
     process::id()
 }
 
 fn main() -> Result<(), common::Error> {
-    // The twin of `if __name__ == '__main__':`. The child gets as far as here and turns off into
-    // `run_proc`; only the parent goes on.
+    // The twin of `if __name__ == '__main__':`. The child runs `main` up to this line; in here it
+    // calls `run_proc` and exits. Only the parent goes on.
     common::init();
 
     println!("Parent process {}.", process::id());
-    let p = Process::new(run_proc, "test".to_string()); // described, not yet started
+    let p = Process::new(run_proc, "test".to_string()); // a description: nothing has started yet
     println!("Child process will start.");
-    let p = p.start()?; // now there are two processes, and only now `p` has a pid and a `join`
-    let pid = p.join()?; // waits for the end of the child
+    let p = p.start()?; // now there are two processes, and only now does `p` have a `join`
+    let pid = p.join()?; // waits for the child to end; gives what `run_proc` returned
     println!("Child process end.");
 
-    // Two processes, not two names for one.
+    // There really were two processes.
     assert_eq!(pid, p.pid());
     assert_ne!(pid, process::id());
     Ok(())

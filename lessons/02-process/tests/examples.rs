@@ -41,3 +41,11 @@ fn stop() {
     }
     assert_eq!(run.stderr, "");
 }
+
+#[test]
+fn process_by_hand() {
+    let run = example("process_by_hand");
+    assert_eq!(run.stdout, format!("Parent process {}.\nChild process end.\n", run.pid));
+    // The child's standard output is the pipe for the result.
+    assert_eq!(testing::neutral(&run.stderr), "Run child process test (<pid>)...\n");
+}

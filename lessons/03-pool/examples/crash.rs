@@ -1,5 +1,5 @@
-//! Shows that a dying worker costs one task: the one that it was running. A new worker takes the
-//! dead one's place, and all other tasks give their results. (Python's Pool would wait for ever.)
+//! Shows that a worker that dies costs one task, the one that it was running. Another worker takes its
+//! place, and all other tasks give their results. (With Python's Pool, `get` would wait forever.)
 //!
 //! `cargo run -p pool --example crash`. See also: map.rs.
 
@@ -14,11 +14,11 @@ fn long_time_task(name: u32) -> u32 {
     process::id()
 }
 
-// As the kernel kills a process when memory runs out: no panic, no last word.
+// As the kernel ends a process when memory runs out: without a panic, and without a word.
 fn die() -> ! {
     #[cfg(unix)]
     let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
-    process::exit(1) // Windows, which has no signals
+    process::exit(1) // on Windows, which has no signals
 }
 
 fn main() -> Result<(), Error> {

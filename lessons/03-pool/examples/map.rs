@@ -1,5 +1,5 @@
-//! Shows what a pool gains where there is work to do: the same `map` with one worker and with one
-//! worker for each core. Without `--release` it takes longer; the ratio is about the same.
+//! Shows what a pool gains when there is something to compute: the same `map` with one worker, and
+//! with one worker for each core. Without `--release` it takes longer, but gains about as much.
 //!
 //! `cargo run --release -p pool --example map`. See also: crash.rs.
 
@@ -30,14 +30,19 @@ fn measure(pool: Pool) -> Result<f64, Error> {
     let primes: usize = pool.map(count_primes, 0..BLOCKS)?.iter().sum();
     let seconds = start.elapsed().as_secs_f64();
     println!("Workers: {}, primes: {primes}, {seconds:.2} seconds.", pool.processes());
-    assert_eq!(primes, 148_933); // known from elsewhere: the primes below two million
+    assert_eq!(primes, 148_933); // the number of primes below two million, known from elsewhere
     Ok(seconds)
 }
 
 fn main() -> Result<(), Error> {
     common::init();
     let one = measure(Pool::new(1)?)?;
-    let all = measure(Pool::per_core()?)?;
-    println!("Speed-up: {:.2}", one / all); // near the number of cores if nothing else runs
+    let pool = Pool::per_core()?;
+    let cores = pool.processes();
+    let all = measure(pool)?;
+    println!(
+        "Speed-up: {:.2}, at most {cores}; less if the machine has other work to do.",
+        one / all
+    );
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! What the compiler refuses in this lesson. `cargo test --doc` in this folder tries each of it.
+//! What the compiler refuses in this lesson. `cargo test --doc` in this folder tries each of these.
 //!
-//! An open pool cannot be joined. (Python: ValueError, "Pool is still running".)
+//! An open pool cannot be joined. (Python raises "ValueError: Pool is still running".)
 //!
 //! ```compile_fail,E0599
 //! # use common::Pool;
@@ -9,7 +9,7 @@
 //! # Ok::<(), common::Error>(())
 //! ```
 //!
-//! A closed pool takes no more tasks. (Python: ValueError, "Pool not running".)
+//! A closed pool takes no more tasks. (Python raises "ValueError: Pool not running".)
 //!
 //! ```compile_fail,E0599
 //! # use common::Pool;
@@ -19,7 +19,7 @@
 //! # Ok::<(), common::Error>(())
 //! ```
 //!
-//! `close` has taken the open pool: there is no way back to it.
+//! `close` takes the open pool, whatever name is given to what it returns: the open one cannot be used any more.
 //!
 //! ```compile_fail,E0382
 //! # use common::Pool;

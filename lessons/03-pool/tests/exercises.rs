@@ -1,80 +1,166 @@
-//! The exercises of the README. `cargo test exercise_1 -- --ignored` checks the first.
+//! The checks of the exercises in README.md. They fail until the lesson does what is asked for:
+//! `cargo test exercise_1 -- --ignored`
 
 use std::thread;
+use std::time::{Duration, Instant};
+use testing::{Exercise, Started};
 
-fn lesson() -> testing::Run {
-    let run = testing::run(env!("CARGO_BIN_EXE_03-pool"));
-    run.success();
-    run
-}
-
-fn count(run: &testing::Run, fits: impl Fn(&str) -> bool) -> usize {
-    run.lines().into_iter().filter(|line| fits(line)).count()
-}
+const PROGRAM: &str = env!("CARGO_BIN_EXE_03-pool");
 
 #[test]
 #[ignore = "exercise 1"]
 fn exercise_1() {
-    let run = lesson();
+    let exercise = Exercise::new(
+        PROGRAM,
+        "`Pool::per_core()` makes a pool of that size, wherever the program runs; `processes()` returns how many workers it has.",
+    );
     let cores = thread::available_parallelism().map_or(1, |cores| cores.get());
-    let expected = format!("Pool of {cores} workers.");
+    has_as_many_workers(exercise.start(), cores);
+    if let Some(started) = testing::on_one_core(|| exercise.start()) {
+        has_as_many_workers(started, 1);
+    }
+}
+
+fn has_as_many_workers(mut started: Started, cores: usize) {
+    let line = format!("Pool of {cores} workers.\n");
+    started.wait_until(
+        &format!(
+            "the line `{}` was not printed, although the program could use that many cores",
+            line.trim()
+        ),
+        |printed| printed.contains(&line) && printed.contains("Waiting for all subprocesses done..."),
+    );
+    let workers = started.children().len();
     assert!(
-        run.lines().contains(&expected.as_str()),
-        "the parent is to print {expected:?}: this machine has {cores} cores for the program.\n\
-         Hint: Pool::per_core() makes such a pool, processes() tells how many workers it has.\n\
-         The program printed:\n{}",
-        run.stdout
+        workers == cores || cfg!(windows),
+        "the program says that there are {cores} workers, but there really are {workers}"
     );
 }
 
 #[test]
 #[ignore = "exercise 2"]
 fn exercise_2() {
-    let run = lesson();
-    let line = run.lines().into_iter().find(|line| line.starts_with("Task 3 failed: "));
+    let exercise = Exercise::new(
+        PROGRAM,
+        "let `long_time_task` panic if its name is 3. In `main`, use `match` on each `result.get()`, not `?`: print the error \
+         of task 3, and keep the values of the others. (`results.iter().enumerate()` numbers the results.)",
+    );
+    let run = exercise.run();
+    let lines = run.lines();
+    let failed: Vec<_> = lines.iter().filter(|line| line.contains(" failed: ")).collect();
     assert!(
-        line.is_some_and(|line| line.contains("the disk is full") && line.contains("main.rs:")),
-        "no line \"Task 3 failed: ...\" with the message of the panic (the disk is full), its file and line.\n\
-         Hint: let long_time_task panic if its name is 3; look at each result.get() with `match` instead of `?`.\n\
-         The program printed:\n{}",
-        run.stdout
+        failed.len() == 1 && failed[0].starts_with("Task 3 failed: "),
+        "exactly one line was expected that says that a task failed, and it should begin with `Task 3 failed: `"
     );
-    let begun = count(&run, |line| line.starts_with("Run task "));
-    let ended = count(&run, |line| line.ends_with(" seconds."));
-    assert_eq!(
-        (begun, ended),
-        (5, 4),
-        "five tasks are to begin, and all but one to end: the others do not suffer.\n\
-         The program printed:\n{}",
-        run.stdout
+    assert!(
+        failed[0].contains("the disk is full") && failed[0].contains("main.rs:"),
+        "the line `Task 3 failed: ...` should show the error, with the panic's message, file and line"
     );
+    assert!(
+        run.stderr.contains("the disk is full"),
+        "a worker that panics reports it on its standard error, but none did. The task should really panic"
+    );
+    for task in [0, 1, 2, 4] {
+        let lines = [format!("Run task {task} ("), format!("Task {task} runs ")];
+        assert!(
+            lines.iter().all(|start| run.stdout.matches(start).count() == 1),
+            "task {task} should run and end as in the lesson"
+        );
+    }
 }
 
 #[test]
 #[ignore = "exercise 3"]
 fn exercise_3() {
-    let run = lesson();
-    for n in 1..=20 {
-        let start = format!("Block {n} of 20 done by ");
-        let worker = run
-            .lines()
-            .into_iter()
-            .find_map(|line| line.strip_prefix(&start)?.strip_suffix('.'));
-        let worker = worker.and_then(|pid| pid.parse().ok());
-        assert!(
-            worker.is_some_and(|pid: u32| pid != run.pid),
-            "no line \"{start}<pid>.\", where <pid> is a worker's.\n\
-             Hint: pool.imap_unordered(count_primes, 0..20) yields a result as soon as any block is done;\n\
-             let count_primes return the number of primes in the block together with process::id().\n\
-             The program printed:\n{}",
-            run.stdout
-        );
-    }
-    assert!(
-        run.lines().contains(&"Primes below 200000: 17984."),
-        "no line \"Primes below 200000: 17984.\"\n\
-         Hint: block n begins with n * 10_000; 0 and 1 are no primes.\n\
-         The program printed:\n{}",
-        run.stdout
+    let exercise = Exercise::new(
+        PROGRAM,
+        "`pool.imap_unordered(count_primes, 0..20)` yields each result as soon as it is there: loop over it in `main`, and print a \
+         line in each turn. (`map` waits for all results, and `imap` for the next one in order.) Let `count_primes` return a tuple: \
+         the number of primes from `block * 10_000` on, and `process::id()`. Neither 0 nor 1 is prime.",
     );
+    // In each run a worker is stopped for a moment. That may come too late, so it is tried again, as long as there is time.
+    let begin = Instant::now();
+    loop {
+        let mut started = exercise.start();
+        started.wait_until("the line `Block 1 of 20 done by <pid>.` was not printed", |printed| {
+            !blocks(printed).is_empty()
+        });
+        let (meanwhile, workers) = while_one_is_stopped(&mut started);
+        let run = started.finish();
+
+        let done = blocks(&run.stdout);
+        let numbers: Vec<u32> = done.iter().map(|(number, _)| *number).collect();
+        assert!(
+            numbers == Vec::from_iter(1..=20),
+            "20 lines `Block <n> of 20 done by <pid>.` were expected, where n counts the blocks that are done: 1, 2, 3 and so on"
+        );
+        assert!(
+            done.iter().all(|(_, pid)| *pid != run.pid),
+            "process {} is not a worker; it runs `main`",
+            run.pid
+        );
+        assert!(
+            run.lines().contains(&"Primes below 200000: 17984."),
+            "the line `Primes below 200000: 17984.` was expected"
+        );
+        match meanwhile {
+            _ if cfg!(windows) => return,
+            10..20 => {
+                let strangers = done.iter().filter(|(_, pid)| !workers.contains(pid)).count();
+                assert!(
+                    strangers == 0,
+                    "{strangers} blocks were done by processes that are not workers"
+                );
+                return;
+            }
+            _ if begin.elapsed() < Duration::from_secs(8) => {}
+            20 => panic!(
+                "worker {} was stopped when the first line was printed, but all the other lines were printed, too: nothing was left \
+                 to be done. Print each line as soon as its block is done, not at the end",
+                done[0].1
+            ),
+            lines => panic!(
+                "worker {} was stopped for a moment, and only {lines} lines were printed meanwhile. The other workers should go on, \
+                 and each block that they finish should be printed at once",
+                done[0].1
+            ),
+        }
+    }
+}
+
+/// Number and worker of every line `Block <n> of 20 done by <pid>.`
+fn blocks(printed: &str) -> Vec<(u32, u32)> {
+    let rest = printed
+        .lines()
+        .filter_map(|line| line.strip_prefix("Block ")?.strip_suffix('.'));
+    let numbers = rest.filter_map(|rest| rest.split_once(" of 20 done by "));
+    numbers
+        .filter_map(|(n, pid)| Some((n.parse().ok()?, pid.parse().ok()?)))
+        .collect()
+}
+
+/// Stops the worker that has done the first block, and lets it go on when nothing is printed any more. How many lines were
+/// there then, and which workers?
+#[cfg(unix)]
+fn while_one_is_stopped(started: &mut Started) -> (usize, Vec<u32>) {
+    use nix::sys::signal::{Signal, kill};
+    let worker = blocks(&started.stdout())[0].1;
+    let signal = |signal| kill(nix::unistd::Pid::from_raw(worker as i32), signal);
+    let stopped = started.has_child(worker) && signal(Signal::SIGSTOP).is_ok();
+    let workers = started.children();
+    let mut lines = 0;
+    while lines < blocks(&started.stdout()).len() {
+        lines = blocks(&started.stdout()).len();
+        started.listen(Duration::from_millis(500));
+    }
+    if stopped {
+        _ = signal(Signal::SIGCONT);
+    }
+    (lines, workers)
+}
+
+/// Windows has no signals.
+#[cfg(not(unix))]
+fn while_one_is_stopped(_: &mut Started) -> (usize, Vec<u32>) {
+    (0, Vec::new())
 }

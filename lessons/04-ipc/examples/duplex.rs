@@ -1,5 +1,5 @@
-//! Shows request and answer: a queue goes one way, so a conversation takes two of them. (Python's
-//! `Pipe()` is such a pair.) The process that answers ends when nobody can ask any more.
+//! Shows a conversation: a queue goes one way, so question and answer take two of them. (Python's `Pipe()` is such a pair.)
+//! The process that answers ends when nobody can ask any more.
 //!
 //! `cargo run -p ipc --example duplex`. See also: eof.rs, shared_memory.rs.
 
@@ -11,7 +11,7 @@ use std::process;
 fn square((questions, answers): (IpcReceiver<u64>, IpcSender<(u64, u32)>)) -> usize {
     let mut answered = 0;
     while let Ok(n) = questions.recv() {
-        answers.send((n * n, process::id())).expect("who asks also listens");
+        answers.send((n * n, process::id())).expect("whoever asks also listens");
         answered += 1;
     }
     answered
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for n in [1, 2, 3] {
         ask.send(n)?;
-        let (square, pid) = listen.recv()?; // to ask and never to listen would fill the queue
+        let (square, pid) = listen.recv()?; // asking without ever listening would fill the queue
         println!("Process {} asks: {n}. Process {pid} answers: {square}.", process::id());
         assert_eq!((square, pid), (n * n, p.pid()));
     }

@@ -1,7 +1,7 @@
-//! Shows that one forgotten write end keeps a pipe's reader waiting: end of file comes when every
-//! copy of the write end is closed, not when the last byte has been read.
+//! Shows that one forgotten write end keeps the reader waiting: end of file comes when every copy of the write end is closed,
+//! not when the last byte has been read.
 //!
-//! `cargo run -p ipc --example eof`. See also: duplex.rs.
+//! `cargo run -p ipc --example eof`. See also: the lesson, where no end is forgotten.
 
 use common::Process;
 use std::error::Error;
@@ -20,15 +20,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     let forgotten = writer.try_clone()?;
     writer.write_all(b"Hello")?;
     drop(writer);
-    println!("The writer wrote 5 bytes and closed its end.");
+    println!("The parent wrote 5 bytes and closed its write end.");
 
     let error = p.join_timeout(Duration::from_millis(300)).unwrap_err();
     assert!(error.is_timeout() && p.is_alive());
-    println!("The reader waits for more: {error}");
+    println!("The reader still waits: {error}");
 
     drop(forgotten);
     let bytes = p.join()?;
-    println!("The forgotten end is closed too: the reader got {bytes} bytes and ended.");
+    println!("Now the forgotten copy is closed too: the reader got {bytes} bytes and ended.");
     assert_eq!(bytes, 5);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! Shows that shared memory is handed over without a copy: what travels is a handle, and the child
-//! sees the very pages that the parent filled. A `Vec` travels byte by byte.
+//! Shows that shared memory is not copied: only a handle is sent, and the child sees the very pages that the parent has
+//! filled. A `Vec` is sent byte by byte.
 //!
 //! `cargo run --release -p ipc --example shared_memory`. See also: duplex.rs.
 
@@ -18,7 +18,7 @@ fn last_of_shared(bytes: IpcSharedMemory) -> Option<u8> {
     bytes.last().copied()
 }
 
-// The shortest of three, to leave out what else the machine was doing.
+// The shortest of three, so that other programs on the machine matter less.
 fn measure(run: impl Fn() -> Result<Option<u8>, common::Error>) -> Result<Duration, common::Error> {
     let mut shortest = Duration::MAX;
     for _ in 0..3 {
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let copied = measure(|| Process::new(last_of_copy, bytes.clone()).start()?.join())?;
     let handed = measure(|| Process::new(last_of_shared, shared.clone()).start()?.join())?;
     println!(
-        "A process that gets 8 MiB as a Vec: {:.1} ms.",
+        "A process that is given 8 MiB as a Vec: {:.1} ms.",
         copied.as_secs_f64() * 1e3
     );
     println!("The same as shared memory: {:.1} ms.", handed.as_secs_f64() * 1e3);

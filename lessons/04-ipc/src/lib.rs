@@ -1,6 +1,6 @@
-//! What the compiler refuses in this lesson. `cargo test --doc` in this folder tries each of it.
+//! What the compiler refuses. `cargo test --doc` in this folder tries each of these.
 //!
-//! A queue has one type of value. (A Python queue takes anything that pickles.)
+//! Putting a value of another type into a queue (E0308). A Python queue takes whatever can be pickled.
 //!
 //! ```compile_fail,E0308
 //! # use ipc_channel::ipc;
@@ -9,7 +9,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! An end that was given to a process is no longer here. (In Python both have it.)
+//! Using an end that was given to a process (E0382). It has moved; in Python both processes have it.
 //!
 //! ```compile_fail,E0382
 //! # use common::Process;
@@ -21,7 +21,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A pipe's end is no value that could be among the arguments: it is given by `stdin`, `stdout` or `stderr`.
+//! Passing the end of a pipe as an argument (E0277). It cannot be turned into bytes; give it to `stdin`, `stdout` or
+//! `stderr`.
 //!
 //! ```compile_fail,E0277
 //! # use common::Process;

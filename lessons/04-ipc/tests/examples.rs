@@ -13,11 +13,11 @@ fn eof() {
     let run = example("eof");
     let lines = run.lines();
     assert_eq!(lines.len(), 3, "{lines:#?}");
-    assert_eq!(lines[0], "The writer wrote 5 bytes and closed its end.");
-    assert!(lines[1].starts_with("The reader waits for more: "), "{}", lines[1]);
+    assert_eq!(lines[0], "The parent wrote 5 bytes and closed its write end.");
+    assert!(lines[1].starts_with("The reader still waits: "), "{}", lines[1]);
     assert_eq!(
         lines[2],
-        "The forgotten end is closed too: the reader got 5 bytes and ended."
+        "Now the forgotten copy is closed too: the reader got 5 bytes and ended."
     );
 }
 
@@ -37,8 +37,22 @@ fn shared_memory() {
     let lines = run.lines();
     assert_eq!(lines.len(), 2, "{lines:#?}");
     assert!(
-        lines[0].starts_with("A process that gets 8 MiB as a Vec: "),
+        lines[0].starts_with("A process that is given 8 MiB as a Vec: "),
         "{lines:#?}"
     );
     assert!(lines[1].starts_with("The same as shared memory: "), "{lines:#?}");
+}
+
+#[test]
+fn workers() {
+    let run = example("workers"); // asserts by itself that 50 % comes before 100 %, from a worker
+    let mut lines = run.lines();
+    assert_eq!(lines.pop(), Some("All subprocesses done."));
+    assert_eq!(lines.len(), 8, "{lines:#?}");
+    for task in 0..4 {
+        let start = format!("Task {task} (");
+        let reports = lines.iter().filter(|line| line.starts_with(&start));
+        let percents: Vec<_> = reports.filter_map(|line| line.split("): ").nth(1)).collect();
+        assert_eq!(percents, ["50 %", "100 %"], "{lines:#?}");
+    }
 }

@@ -1,89 +1,205 @@
-//! The exercises of the README. `cargo test exercise_1 -- --ignored` checks the first.
+//! The checks of the exercises in README.md. `cargo test exercise_1 -- --ignored` runs the first.
 
 use std::collections::HashSet;
+use std::process::Command;
+use std::time::Duration;
+use testing::{Exercise, Run, Tracee};
 
-fn lesson() -> testing::Run {
-    let run = testing::run(env!("CARGO_BIN_EXE_04-ipc"));
-    run.success();
-    run
+/// What a run of the program showed.
+struct Seen {
+    run: Run,
+    /// The processes that it started; none where they cannot be watched.
+    processes: Vec<Tracee>,
 }
 
-fn count(run: &testing::Run, expected: &str) -> usize {
-    run.lines().into_iter().filter(|line| *line == expected).count()
+impl Seen {
+    #[track_caller]
+    fn new(exercise: &Exercise) -> Seen {
+        let (run, mut processes) = exercise.observe().unwrap_or_else(|| (exercise.run(), Vec::new()));
+        processes.retain(|it| !it.is_thread);
+        Seen { run, processes }
+    }
+
+    /// What follows `start` in each line that begins so.
+    fn after(&self, start: &str) -> Vec<&str> {
+        let lines = self.run.lines().into_iter();
+        lines.filter_map(|line| line.strip_prefix(start)).collect()
+    }
+
+    /// Where the only line of that text stands.
+    #[track_caller]
+    fn position(&self, text: &str) -> usize {
+        let lines = self.run.lines().into_iter().enumerate();
+        let found: Vec<_> = lines.filter(|(_, line)| *line == text).collect();
+        let [(position, _)] = found[..] else {
+            panic!("the line `{text}` should be there once, not {} times", found.len());
+        };
+        position
+    }
+
+    /// Every process ended by itself, and well.
+    #[track_caller]
+    fn everybody_ends(&self) {
+        for process in &self.processes {
+            let (id, exitcode) = (process.id, process.exitcode);
+            assert_eq!(
+                exitcode,
+                Some(0),
+                "process {id} should end by itself, with exit code 0 (-15 and -9: it was killed)"
+            );
+        }
+    }
+
+    /// Each value was put, and then got, once each.
+    #[track_caller]
+    fn passes_through(&self, values: &str, changed: impl Fn(char) -> char) {
+        for value in values.chars() {
+            let put = self.position(&format!("Put {value} to queue..."));
+            let got = self.position(&format!("Get {} from queue.", changed(value)));
+            assert!(put < got, "{value} was got before it was put");
+        }
+    }
+
+    /// Fails if no process that the program started has this id.
+    #[track_caller]
+    fn is_a_process(&self, pid: &str) {
+        let mut ids = self.processes.iter().map(|it| it.id.to_string());
+        assert!(
+            self.processes.is_empty() || ids.any(|id| id == pid),
+            "the program started no process with the id {pid}"
+        );
+    }
+}
+
+/// Stops the process that says `says` and its id, as soon as it says so, until `until` is true of the output. Meanwhile
+/// the `values` must not come out of the queue.
+#[track_caller]
+fn is_needed(exercise: &Exercise, says: &str, until: impl Fn(&str) -> bool, values: &str) {
+    let came_anyway = || {
+        let mut program = exercise.start();
+        program.wait_until(&format!("nobody has said `{says}<pid>`"), |output| {
+            output.contains(says)
+        });
+        let output = program.stdout();
+        let (_, pid) = output.split_once(says).unwrap();
+        let pid: String = pid.chars().take_while(char::is_ascii_digit).collect();
+        let stopped = Command::new("kill").args(["-STOP", &pid]).status();
+        assert!(
+            stopped.is_ok_and(|status| status.success()),
+            "there is no process {pid}, of which a line says `{says}{pid}`"
+        );
+        program.wait_until("not all values were put", &until);
+        program.listen(Duration::from_millis(50)); // whoever has a value knows it by now
+        let output = program.stdout();
+        values.chars().any(|value| gets(&output, value))
+    };
+    // On a busy machine the process may have done its work before it is stopped.
+    assert!(
+        cfg!(windows) || (0..3).any(|_| !came_anyway()),
+        "the work of the process that says `{says}<pid>` is done also when that process is stopped"
+    );
+}
+
+/// Has the value come out of the queue?
+fn gets(output: &str, value: char) -> bool {
+    let start = format!("Get {value} from queue");
+    output.lines().any(|line| line.starts_with(&start))
+}
+
+/// Have all of these been put?
+fn put(values: &str) -> impl Fn(&str) -> bool {
+    |output| {
+        let mut lines = values.chars().map(|value| format!("Put {value} to queue..."));
+        lines.all(|line| output.contains(&line))
+    }
 }
 
 #[test]
 #[ignore = "exercise 1"]
 fn exercise_1() {
-    let run = lesson();
-    for value in "ABCXYZPQR".chars() {
-        assert_eq!(
-            count(&run, &format!("Get {value} from queue.")),
-            1,
-            "{value} is to come out of the queue once: a third writer is to put P, Q and R.\n\
-             Hint: one more Process::new(write, ...), with its own end of the queue. The assertion at the end of main\n\
-             counts the values.\n\
-             The program printed:\n{}",
-            run.stdout
-        );
-    }
+    let exercise = Exercise::new(
+        env!("CARGO_BIN_EXE_04-ipc"),
+        "start `write` once more, in a process of its own and with a sender of its own: `sender.clone()`. The last\n\
+         writer takes `sender` itself. While any sender is open, in `main` for example, the program does not end.\n\
+         The assertion at the end of `main` counts the values: there are nine now.",
+    );
+    let seen = Seen::new(&exercise);
+    seen.passes_through("ABCXYZPQR", |value| value);
+    let writers: HashSet<_> = seen.after("Process to write: ").into_iter().collect();
+    assert_eq!(
+        writers.len(),
+        3,
+        "three different processes should say `Process to write: <pid>`"
+    );
+    writers.into_iter().for_each(|pid| seen.is_a_process(pid));
+    seen.everybody_ends();
+    is_needed(&exercise, "Process to read: ", put("ABCXYZPQR"), "CZR");
 }
 
 #[test]
 #[ignore = "exercise 2"]
 fn exercise_2() {
-    let run = lesson();
-    let writers: HashSet<_> = run
-        .lines()
-        .into_iter()
-        .filter_map(|line| line.strip_prefix("Process to write: "))
-        .collect();
+    let exercise = Exercise::new(
+        env!("CARGO_BIN_EXE_04-ipc"),
+        "only the writer knows its id, so the id has to travel with each value. Let the queue carry pairs,\n\
+         `IpcSender<(u32, char)>` and `IpcReceiver<(u32, char)>`; the writer's id is `process::id()`.",
+    );
+    let seen = Seen::new(&exercise);
+    let writers: HashSet<_> = seen.after("Process to write: ").into_iter().collect();
+    assert_eq!(
+        writers.len(),
+        2,
+        "two different processes should say `Process to write: <pid>`"
+    );
     let mut named = HashSet::new();
     for values in ["ABC", "XYZ"] {
-        let mut of_these = HashSet::new();
+        let mut by = HashSet::new();
         for value in values.chars() {
             let start = format!("Get {value} from queue, put by ");
-            let writer = run
-                .lines()
-                .into_iter()
-                .find_map(|line| line.strip_prefix(&start)?.strip_suffix('.'));
+            let found = seen.after(&start);
+            let [rest] = found[..] else {
+                panic!("one line `{start}<pid>.` was expected, not {}", found.len());
+            };
+            let pid = rest.strip_suffix('.').unwrap_or(rest);
             assert!(
-                writer.is_some_and(|pid| writers.contains(pid)),
-                "no line \"{start}<pid>.\", where <pid> is the writer's.\n\
-                 Hint: let the queue carry a pair: IpcSender<(u32, char)>, IpcReceiver<(u32, char)>.\n\
-                 The program printed:\n{}",
-                run.stdout
+                writers.contains(pid),
+                "{value} was not put by {pid}: that is no writer's id"
             );
-            of_these.extend(writer);
+            by.insert(pid);
         }
-        assert_eq!(of_these.len(), 1, "{values} were put by one writer:\n{}", run.stdout);
-        named.extend(of_these);
+        assert_eq!(by.len(), 1, "{values} were all put by the same writer");
+        named.extend(by);
     }
-    assert_eq!(named.len(), 2, "there are two writers:\n{}", run.stdout);
+    assert_eq!(named.len(), 2, "ABC and XYZ were put by two different writers");
+    named.into_iter().for_each(|pid| seen.is_a_process(pid));
+    is_needed(&exercise, "Get A from queue, put by ", |output| gets(output, 'Z'), "C");
+    is_needed(&exercise, "Get X from queue, put by ", |output| gets(output, 'C'), "Z");
 }
 
 #[test]
 #[ignore = "exercise 3"]
 fn exercise_3() {
-    let run = lesson();
-    assert!(
-        run.lines().iter().any(|line| line.starts_with("Process to change: ")),
-        "no line \"Process to change: <pid>\": a process is to stand between the writers and the reader.\n\
-         Hint: it has the receiver of one queue and the sender of another: two calls of ipc::channel().\n\
-         The program printed:\n{}",
-        run.stdout
+    let exercise = Exercise::new(
+        env!("CARGO_BIN_EXE_04-ipc"),
+        "call `ipc::channel()` a second time. The process in the middle owns the receiver of the first queue and the\n\
+         sender of the second one; `char::to_ascii_lowercase` changes a letter. It ends as the reader does: its loop\n\
+         stops when `recv` returns an error. If the program does not end, somebody still holds a sender.\n\
+         The assertion at the end of `main` compares with what was put: that is in upper case.",
     );
-    for value in "abcxyz".chars() {
-        let put = count(&run, &format!("Put {} to queue...", value.to_ascii_uppercase()));
-        let got = count(&run, &format!("Get {value} from queue."));
-        assert_eq!(
-            (put, got),
-            (1, 1),
-            "{} is to be put, and {value} to be got.\n\
-             Hint: char::to_ascii_lowercase. The assertion at the end of main compares what was put with what was got.\n\
-             The program printed:\n{}",
-            value.to_ascii_uppercase(),
-            run.stdout
+    let seen = Seen::new(&exercise);
+    seen.passes_through("ABCXYZ", |value| value.to_ascii_lowercase());
+    let found = seen.after("Process to change: ");
+    let [changer] = found[..] else {
+        panic!("one line `Process to change: <pid>` was expected, not {}", found.len());
+    };
+    for other in ["Process to write: ", "Process to read: "] {
+        assert!(
+            !seen.after(other).contains(&changer),
+            "a process of its own should say `Process to change: <pid>`, not {changer}, which is also a `{other}{changer}`"
         );
     }
+    seen.is_a_process(changer);
+    seen.everybody_ends();
+    is_needed(&exercise, "Process to change: ", put("ABCXYZ"), "cz");
+    is_needed(&exercise, "Process to read: ", put("ABCXYZ"), "cz");
 }

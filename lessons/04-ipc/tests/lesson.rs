@@ -10,8 +10,8 @@ fn everything_put_is_got_and_the_reader_ends_by_itself() {
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 16, "{text}");
 
-    // Fixed: the parent's last word, how often each line comes, and the order of each writer's
-    // values. All else may vary: three processes speak at once.
+    // What never changes: the last line, how often each line is printed, and the order of each writer's values. Everything
+    // else may vary, because three processes run at the same time.
     assert_eq!(lines[15], "All subprocesses done.");
     let count = |line| lines.iter().filter(|&&l| l == line).count();
     assert_eq!(count("Process to read: <pid>"), 1, "{text}");

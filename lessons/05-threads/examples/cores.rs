@@ -1,34 +1,45 @@
-//! N busy threads use N cores. CPU % is the time that all threads have computed, per time on the
-//! clock: 100 % is one core. Python's threads stay at about 100 % together, however many there
-//! are: only the one that holds the interpreter's lock (the GIL) computes.
+//! Shows that N threads use N cores: the same work, done by one thread, by two and by four. With two cores, two threads
+//! need half the time, and four are no faster than two. CPU % is the time that all threads computed, per time on the clock;
+//! 100 % is one core. Python's threads need the same time however many there are: only the one that holds the
+//! interpreter's lock (the GIL) computes.
+//!
+//! `cargo run --release -p threads --example cores`; with `TIMELINE=1` in front it draws who computes when.
 
 use cpu_time::ProcessTime;
-use std::{hint, thread, time::Duration, time::Instant};
+use std::{thread, time::Instant};
 
-/// Computes until the time is over; no lock, no sleep, no system call but the clock.
-fn compute(until: Instant) -> u64 {
-    let _lane = common::timeline::span("compute"); // a lane in the picture: TIMELINE=1
-    let mut steps = 0;
-    while Instant::now() < until {
-        for n in 0..10_000_u64 {
-            hint::black_box(n * n);
-        }
-        steps += 10_000;
-    }
-    steps
+/// The work is this many equal blocks, whoever does them.
+const BLOCKS: usize = 4;
+
+/// One block: counts the primes below 500,000. No lock, no sleep, no system call.
+fn compute() -> usize {
+    let _lane = common::timeline::span("compute"); // a lane in the picture
+    (2..500_000).filter(|&n| is_prime(n)).count()
 }
 
-/// CPU % of `n` threads that compute side by side.
-fn measure(n: usize) -> f64 {
+fn is_prime(n: u32) -> bool {
+    let mut divisor = 2;
+    while divisor * divisor <= n {
+        if n % divisor == 0 {
+            return false;
+        }
+        divisor += 1;
+    }
+    true
+}
+
+/// Lets `n` threads share the work; returns the seconds and the CPU % that it took.
+fn measure(n: usize) -> (f64, f64) {
     let (clock, cpu) = (Instant::now(), ProcessTime::now());
-    let until = clock + Duration::from_millis(300);
     crossbeam::scope(|s| {
         for _ in 0..n {
-            s.spawn(|_| compute(until));
+            s.spawn(|_| (0..BLOCKS / n).for_each(|_| assert_eq!(compute(), 41_538)));
         }
     })
-    .unwrap(); // Err only if `compute` panicked
-    100.0 * cpu.elapsed().as_secs_f64() / clock.elapsed().as_secs_f64()
+    .unwrap(); // Err only if a thread panicked
+    let computed = cpu.elapsed().as_secs_f64();
+    let seconds = clock.elapsed().as_secs_f64();
+    (seconds, 100.0 * computed / seconds)
 }
 
 fn main() {
@@ -36,7 +47,18 @@ fn main() {
     // What this process may use: `taskset -c 0` or a container makes it fewer.
     let cores = thread::available_parallelism().map_or(1, |n| n.get());
     println!("cores: {cores}");
-    for n in [1, 2, 2 * cores.max(2)] {
-        println!("threads: {n}, CPU: {:.0} %", measure(n));
+    for n in [1, 2, 4] {
+        let (seconds, cpu) = measure(n);
+        let used = n.min(cores);
+        let most = 100.0 * used as f64;
+        let busy = n % used == 0 && cpu < 0.9 * most; // four threads cannot share three cores evenly
+        let note = if busy {
+            "; other programs use these cores too"
+        } else {
+            ""
+        };
+        println!("threads: {n}, time: {seconds:.2} s, CPU: {cpu:.0} % of {most} %{note}");
+        // Not `most`: a container may allow one core and a half, and its programs see one.
+        assert!(cpu < 120.0 * n.min(cores + 1) as f64, "more than {n} threads can use");
     }
 }

@@ -1,11 +1,13 @@
-//! A panic ends one thread, not the program. `join` says so: `Err` with what was given to `panic!`.
-//! In Python the traceback is printed, `join` returns as always, and nobody learns of it.
+//! Shows that a panic ends one thread, not the program, and that `join` reports it: `Err`, with what was given to `panic!`.
+//! In Python the traceback is printed, but `join` returns `None` as always.
+//!
+//! `cargo run -p threads --example panic`. See also: the lesson.
 
 use std::{any::Any, thread};
 
 fn divide(a: i64, b: i64) -> i64 {
     if b == 0 {
-        panic!("{a} cannot be divided by nothing");
+        panic!("{a} cannot be divided by zero");
     }
     a / b
 }
@@ -20,7 +22,7 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 }
 
 fn main() {
-    // All three run at the same time; the panic of the second does not touch the others.
+    // All three run at the same time. The second one panics, which does not disturb the others.
     let threads = [2, 0, 5].map(|b| thread::spawn(move || divide(10, b)));
 
     let said = threads.map(|t| match t.join() {
@@ -31,7 +33,7 @@ fn main() {
         println!("join: {line}");
     }
     assert_eq!(said[0], "Ok(5)");
-    assert_eq!(said[1], "Err(\"10 cannot be divided by nothing\")");
+    assert_eq!(said[1], "Err(\"10 cannot be divided by zero\")");
     assert_eq!(said[2], "Ok(2)");
     println!("main goes on.");
 }

@@ -1,15 +1,26 @@
-//! What the compiler refuses, and why: `cargo test --doc` in this folder tries each of them. Python
-//! runs all of them.
+//! What the compiler refuses. `cargo test --doc` in this folder tries each of these; Python runs all of them.
 //!
-//! A detached thread that borrows (E0373). It may outlive the function whose stack it reads; a
-//! scoped thread may not, so there the same line compiles.
+//! A detached thread that borrows a variable (E0373). It may outlive the function that the variable belongs to. A scoped
+//! thread cannot, so there the same line compiles.
 //!
 //! ```compile_fail,E0373
 //! let numbers = vec![1, 2, 3];
 //! std::thread::spawn(|| println!("{numbers:?}"));
 //! ```
 //!
-//! Using what a thread has taken along (E0382). `move` gave it away.
+//! A detached thread that is given a reference (E0597). The reference may go to the thread, but the value that it refers to
+//! ends with the block.
+//!
+//! ```compile_fail,E0597
+//! let t = {
+//!     let numbers = vec![1, 2, 3];
+//!     let part = &numbers[..2];
+//!     std::thread::spawn(move || println!("{part:?}"))
+//! };
+//! t.join().unwrap();
+//! ```
+//!
+//! Using a value that a thread has taken over (E0382). `move` gave it away.
 //!
 //! ```compile_fail,E0382
 //! let numbers = vec![1, 2, 3];
@@ -17,8 +28,7 @@
 //! println!("{numbers:?}");
 //! ```
 //!
-//! Two threads that change the same variable (E0499). One of them may, or both with a lock: see
-//! lesson 06.
+//! Two threads that change the same variable (E0499). One thread may, or both with a lock: see lesson 06.
 //!
 //! ```compile_fail,E0499
 //! let mut sum = 0;
@@ -29,8 +39,7 @@
 //! .unwrap();
 //! ```
 //!
-//! Sharing what is not made for threads (E0277). An `Rc` counts its owners without a lock; its twin
-//! for threads is `Arc`.
+//! Sharing a value that is not made for threads (E0277). The counter in an `Rc` is not atomic; that in an `Arc` is.
 //!
 //! ```compile_fail,E0277
 //! let name = std::rc::Rc::new("LoopThread");

@@ -1,14 +1,14 @@
-//! Lesson 05: threads are many runs through one memory, and the compiler checks what they touch.
+//! Lesson 05: the threads of a process share its memory, and the compiler checks what each of them does with it.
 //!
-//! Low level (`_thread`): a detached thread; nobody can join it, so it reports over a channel.
-//! High level (`threading`): a named thread with `join` and a result. Beyond Python: scoped
-//! threads, which may borrow from the stack because they end before the scope does.
+//! Low level (`_thread`): a detached thread. Nobody can join it, so it reports over a channel.
+//! High level (`threading`): a thread with a name, and a result that `join` returns.
+//! Not in Python: scoped threads, which may borrow local variables because they end before the scope does.
 //!
 //!     $ cargo run --bin 05-threads
 //!     thread main is running...
 //!     thread LoopThread >>> 1
 //!
-//! See also: examples `cores` (N threads use N cores), `panic` (what `join` says of it).
+//! See also: examples `cores` (N threads use N cores), `panic` (what `join` returns then), `shared` (`Arc`).
 
 use std::{error::Error, thread, time::Duration};
 
@@ -17,9 +17,9 @@ fn current_thread_name() -> String {
     thread::current().name().unwrap_or("unnamed").to_string()
 }
 
-// The code that LoopThread runs. What it returns is what `join` hands over.
+// LoopThread runs this. `join` returns what it returns.
 fn run_loop() -> u32 {
-    let _lane = common::timeline::span("run_loop"); // a lane in the picture: TIMELINE=1
+    let _lane = common::timeline::span("run_loop"); // a lane in the picture that TIMELINE=1 draws
     let name = current_thread_name();
     println!("thread {name} is running...");
     let mut n = 0;
@@ -36,8 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     common::init();
     println!("thread {} is running...", current_thread_name());
 
-    // Low level: the handle is dropped at once, the thread is on its own. `move` gives it the
-    // sending end; when it ends without a word, `recv` returns an error instead of waiting.
+    // Low level: the handle is dropped at once, so nobody can join this thread. `move` gives it the sending end; if it
+    // ended without a word, `recv` would return an error instead of waiting forever.
     let (report, inbox) = crossbeam::channel::bounded(1);
     thread::spawn(move || report.send("I am done"));
     println!("detached thread: {}.", inbox.recv()?);
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let rounds = t.join().expect("Err only if run_loop panicked");
     assert_eq!(rounds, 5);
 
-    // Scoped: both threads read `numbers` where it lies, on main's stack. Nothing is copied.
+    // Scoped: two threads read the numbers that `main` owns. Nothing is copied.
     let numbers: Vec<u64> = (1..=1000).collect();
     let (left, right) = numbers.split_at(500);
     let sum = crossbeam::scope(|s| {
@@ -55,6 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("scoped thread: I add {} numbers.", part.len());
             part.iter().sum()
         };
+        // `add` may be gone before the threads end, so `move` copies it; of the numbers it copies only a reference.
         let left = s.spawn(move |_| add(left));
         let right = s.spawn(move |_| add(right));
         // Err only if `add` panicked, here and at the end of the scope.

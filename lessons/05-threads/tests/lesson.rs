@@ -1,11 +1,11 @@
-//! What the lesson promises: a report, five rounds, a sum; everything between main's two lines.
+//! The lesson prints a report, five rounds and a sum, all of it between main's two lines.
 
 #[test]
 fn every_thread_speaks_and_is_waited_for() {
     let _nothing_left = testing::NothingLeft::new();
     let run = testing::run(env!("CARGO_BIN_EXE_05-threads"));
     run.success();
-    // Only the two scoped threads run at the same time, and they say the same: all is fixed.
+    // Only the two scoped threads run at the same time, and they print the same line: the output never changes.
     let expected = "\
 thread main is running...
 detached thread: I am done.

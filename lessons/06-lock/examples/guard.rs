@@ -1,9 +1,11 @@
-//! When is the lock released? When its guard goes: at the end of the block, at `drop`, at the end
-//! of the statement for a guard without a name, and also when a panic unwinds through it.
+//! Shows when a lock is released: when its guard is dropped. That is at the end of the block, at `drop`, or, for a guard
+//! without a name, at the end of the statement.
+//!
+//! `cargo run -p lock --example guard`. See also: the lesson.
 
 use std::sync::{Mutex, TryLockError};
 
-/// Asks without waiting whether somebody holds the lock.
+/// Finds out, without waiting, whether somebody holds the lock.
 fn held(lock: &Mutex<i64>) -> bool {
     matches!(lock.try_lock(), Err(TryLockError::WouldBlock))
 }
@@ -31,12 +33,12 @@ fn main() {
     *lock.lock().unwrap() += 1;
     say(&lock, "after a statement", false);
 
-    // Trap: a guard without a name in the head of a `match` lives to the end of the match.
+    // A trap: a guard without a name in the head of a `match` lives until the end of the match.
     match *lock.lock().unwrap() {
         2 => say(&lock, "inside match", true),
         other => unreachable!("{other}"),
     }
-    // With `let` the statement ends first, and the guard with it.
+    // With `let`, the statement ends before the match begins, and so does the guard.
     let balance = *lock.lock().unwrap();
     match balance {
         2 => say(&lock, "inside match after let", false),

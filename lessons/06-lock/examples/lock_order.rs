@@ -1,14 +1,15 @@
-//! The cure for the deadlock: every thread takes the locks in the same order, here by the number of
-//! the account, whatever it wants to do with them. See also: `deadlock`.
+//! Shows the cure for the deadlock: every thread takes the locks in the same order, here by the number of the account,
+//! whatever it wants to do with them.
+//!
+//! `cargo run -p lock --example lock_order`. See also: `deadlock`.
 
 use std::sync::Mutex;
 
 const ROUNDS: u32 = 100_000;
 
-/// Moves 1 from one account to another. It needs both, and another thread may want the same two
-/// the other way round.
+/// Moves 1 from one account to another. It needs both locks, and another thread may want the same two the other way round.
 fn transfer(accounts: &[Mutex<i64>], from: usize, to: usize) {
-    // The smaller number first: whoever holds it is sure to get the other one in the end.
+    // The smaller number first. Nobody who holds the larger one waits for the smaller one, so there is no circle.
     let mut low = accounts[from.min(to)].lock().unwrap();
     let mut high = accounts[from.max(to)].lock().unwrap();
     let (from, to) = if from < to {

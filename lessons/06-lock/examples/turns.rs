@@ -1,5 +1,5 @@
-//! A lock is taken in turns: while one thread holds it, the other one waits, however many cores there
-//! are. To be seen with `TIMELINE=1 cargo run -p lock --example turns`. See also: the lesson.
+//! Shows that a lock is taken in turns: while one thread holds it, the other one waits, however many cores there are.
+//! `TIMELINE=1 cargo run -p lock --example turns` draws it. See also: the lesson.
 
 use common::timeline;
 use std::sync::Mutex;
@@ -9,18 +9,18 @@ const ROUNDS: u32 = 4;
 
 fn run_thread(balance: &Mutex<u32>) {
     for _ in 0..ROUNDS {
-        let alone = timeline::span("");
-        thread::sleep(Duration::from_millis(20)); // here nobody waits for anybody
+        let alone = timeline::span("alone");
+        thread::sleep(Duration::from_millis(20)); // work that needs no lock: nobody waits
         drop(alone);
 
-        let waiting = timeline::wait("lock");
+        let blocked = timeline::blocked("lock");
         let mut balance = balance.lock().unwrap();
-        drop(waiting);
+        drop(blocked);
 
         let _span = timeline::span("lock");
         *balance += 1;
-        thread::sleep(Duration::from_millis(40)); // long work under a lock: do not
-    } // the guard goes, and whoever waits goes on
+        thread::sleep(Duration::from_millis(40)); // long work under a lock: better not
+    } // the guard is dropped, and the thread that waits goes on
 }
 
 fn main() {
@@ -29,7 +29,7 @@ fn main() {
     crossbeam::scope(|s| {
         for name in ["5", "8"] {
             let thread = s.builder().name(format!("thread {name}"));
-            thread.spawn(|_| run_thread(&balance)).expect("a thread can be had");
+            thread.spawn(|_| run_thread(&balance)).expect("a thread can be started");
         }
     })
     .unwrap(); // Err only if a thread panicked

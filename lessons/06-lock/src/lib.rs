@@ -1,14 +1,13 @@
-//! What the compiler refuses, and why: `cargo test --doc` in this folder tries each of them. Python
-//! runs all of them.
+//! What the compiler refuses. `cargo test --doc` in this folder tries each of these; Python runs all of them.
 //!
-//! Changing the balance without the lock (E0368): what lies inside is reached by `lock()` alone.
+//! Changing the balance without the lock (E0368). What lies inside can only be reached through `lock()`.
 //!
 //! ```compile_fail,E0368
 //! let mut balance = std::sync::Mutex::new(0);
 //! balance += 5;
 //! ```
 //!
-//! Two threads and no lock at all (E0499), or a global variable and no lock (E0133).
+//! Two threads and no lock at all (E0499), or a global variable and no lock (E0133, without `unsafe`).
 //!
 //! ```compile_fail,E0499
 //! let mut balance = 0;
@@ -26,7 +25,7 @@
 //! }
 //! ```
 //!
-//! Changing the balance after the release (E0382): `drop` takes the guard away.
+//! Changing the balance after the release (E0382). `drop` has taken the guard.
 //!
 //! ```compile_fail,E0382
 //! let lock = std::sync::Mutex::new(0);
@@ -35,7 +34,7 @@
 //! *balance += 5;
 //! ```
 //!
-//! Releasing in another thread (E0277): a guard stays in the thread that has acquired it.
+//! Releasing the lock in another thread (E0277). A guard stays in the thread that has acquired it.
 //!
 //! ```compile_fail,E0277
 //! static LOCK: std::sync::Mutex<i64> = std::sync::Mutex::new(0);
@@ -43,10 +42,13 @@
 //! std::thread::spawn(move || drop(balance));
 //! ```
 //!
-//! A guard that is thrown away at once (the lint `let_underscore_lock`, an error by default): `_`
-//! is no variable, the lock would be free again before the next line.
+//! Throwing the guard away at once (the lint `let_underscore_lock`, an error by default). `_` is not a variable: the lock
+//! would be free again before the next line.
 //!
 //! ```compile_fail
 //! let lock = std::sync::Mutex::new(0);
 //! let _ = lock.lock();
 //! ```
+
+mod own_lock;
+pub use own_lock::{Flag, count_under};

@@ -1,18 +1,18 @@
-//! Lesson 06: two threads change one balance, 100,000 times each, and it is 0 every time.
+//! Lesson 06: two threads change one balance, 100,000 times each, under a lock, and it ends as 0 every time.
 //!
-//! In Python the lock lies *beside* `balance`, and nothing stops code that forgets `acquire`.
-//! In Rust the balance lies *inside* the lock: the only way to it is `lock()`, and what `lock()`
-//! returns, a guard, releases when it goes out of scope. Python: `lock.acquire()`, `lock.release()`.
+//! In Python the lock lies *beside* `balance`, and nothing stops code that forgets `acquire`. In Rust the balance lies
+//! *inside* the lock. The only way to it is `lock()`, which returns a guard; when the guard goes out of scope, the lock is
+//! released. Python: `lock.acquire()`, `lock.release()`.
 //!
 //!     $ cargo run --bin 06-lock
 //!     acquire and release: balance = 0
 //!     guard: balance = 0
 //!
-//! See also: examples `race` (no lock), `deadlock` and its cure `lock_order`, `guard`.
+//! See also: examples `race` (no lock), `deadlock` and its cure `lock_order`, `guard`, `condvar`.
 
 use std::sync::Mutex;
 
-/// Pay in, pay out: whoever is alone with the balance leaves it as it was.
+/// Pays in, then pays out. A thread that has the balance to itself leaves it as it was.
 fn change_it(balance: &mut i64, n: i64) {
     *balance += n;
     *balance -= n;
@@ -21,24 +21,24 @@ fn change_it(balance: &mut i64, n: i64) {
 /// As in the tutorial: acquire, change, release.
 fn run_thread(lock: &Mutex<i64>, n: i64) {
     for _ in 0..100_000 {
-        // lock.acquire(). An Err would say that a thread has panicked while it held the lock.
+        // lock.acquire(). It would return Err if a thread had panicked while it held the lock.
         let mut balance = lock.lock().unwrap();
         change_it(&mut balance, n);
-        // lock.release(). From here on `balance` is gone; using it would not compile.
+        // lock.release(). From here on there is no `balance`; using it would not compile.
         drop(balance);
     }
 }
 
-/// As one writes it in Rust; Python's `with lock:`. No release to forget, not even in a panic.
+/// The usual way in Rust, and Python's `with lock:`. No release can be forgotten, not even in a panic.
 fn run_thread_with_guard(lock: &Mutex<i64>, n: i64) {
     for _ in 0..100_000 {
-        change_it(&mut lock.lock().unwrap(), n); // the guard ends with this statement
+        change_it(&mut lock.lock().unwrap(), n); // the guard lives until the end of this statement
     }
 }
 
-/// Two threads, one balance. Afterwards nobody shares it, and it comes out of the lock.
+/// Lets two threads change one balance. When both have ended, nobody shares it any more, and it comes out of the lock.
 fn in_two_threads(run: fn(&Mutex<i64>, i64)) -> i64 {
-    let balance = Mutex::new(0); // not a balance and a lock: one thing
+    let balance = Mutex::new(0); // the balance and its lock are one value
     crossbeam::scope(|s| {
         s.spawn(|_| run(&balance, 5));
         s.spawn(|_| run(&balance, 8));

@@ -1,4 +1,4 @@
-//! What the lesson promises: 0, both times, every time.
+//! The balance is 0, both times, in every run.
 
 #[test]
 fn the_balance_is_zero_every_time() {

@@ -1,0 +1,57 @@
+//! Shows a queue into every worker of a pool, so that tasks report while they run. A task is bytes and cannot carry a
+//! channel's end; a worker is given its end once, by the pool's initializer. Python: `Pool(2, prepare, initargs=(queue,))`.
+//!
+//! `cargo run -p ipc --example workers`. See also: duplex.rs.
+
+use common::Pool;
+use ipc_channel::ipc::{self, IpcSender};
+use serde::{Deserialize, Serialize};
+use std::error::Error;
+use std::sync::OnceLock;
+use std::{process, thread, time::Duration};
+
+/// What travels through the queue. serde's derive writes the code that turns it into bytes and back.
+#[derive(Debug, Serialize, Deserialize)]
+struct Progress {
+    task: usize,
+    percent: u32,
+    worker: u32,
+}
+
+/// Each worker's end of the queue. It is empty in the parent: every process has its own globals.
+static QUEUE: OnceLock<IpcSender<Progress>> = OnceLock::new();
+
+/// Runs once in each worker, before its first task; also in a worker that takes the place of another.
+fn prepare(queue: IpcSender<Progress>) {
+    QUEUE.set(queue).expect("a worker is prepared once");
+}
+
+fn long_time_task(task: usize) {
+    let queue = QUEUE.get().expect("this worker is prepared");
+    let worker = process::id();
+    for percent in [50, 100] {
+        thread::sleep(Duration::from_millis(50));
+        let progress = Progress { task, percent, worker };
+        queue.send(progress).expect("the parent listens");
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    common::init();
+    let (sender, receiver) = ipc::channel()?;
+    let pool = Pool::builder().processes(2).initializer(prepare, sender).build()?;
+    let tasks = pool.map_async(long_time_task, 0..4);
+
+    let mut reported = [0; 4];
+    for _ in 0..8 {
+        let Progress { task, percent, worker } = receiver.recv()?; // while the tasks run
+        println!("Task {task} ({worker}): {percent} %");
+        reported[task] += 1;
+        assert_eq!(percent, 50 * reported[task]);
+        assert_ne!(worker, process::id());
+    }
+    tasks.get()?;
+    pool.close().join()?;
+    println!("All subprocesses done.");
+    Ok(())
+}
