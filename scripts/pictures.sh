@@ -1,4 +1,4 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # Draws the pictures in the lessons' READMEs anew, each from a real run: scripts/pictures.sh, from any folder.
 set -u
 
@@ -14,10 +14,10 @@ case ${1-} in
     ;;
 esac
 
-here=$(dirname -- "${BASH_SOURCE[0]}")
+here=$(dirname -- "$0")
 cd "$here/.." || exit 2
 command -v cargo >/dev/null || {
-    printf 'pictures.sh: cargo is not to be found: https://rustup.rs installs Rust\n' >&2
+    printf 'pictures.sh: cargo was not found; install Rust from https://rustup.rs\n' >&2
     exit 2
 }
 
@@ -25,7 +25,7 @@ failed=0
 
 # draw PICTURE, then what follows `cargo run`
 draw() {
-    local picture=$PWD/lessons/$1
+    picture=$PWD/lessons/$1
     shift
     printf '%s\n' "$picture"
     rm -f "$picture"

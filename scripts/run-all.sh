@@ -1,6 +1,6 @@
-#!/usr/bin/env bash
+#!/bin/sh
 # Runs every lesson, or those named, and says at the end how each went. `--help` says more.
-# Works with the bash 3.2 of macOS, from any folder.
+# Works with any POSIX shell, from any folder.
 set -u
 
 usage() {
@@ -21,14 +21,36 @@ fail() {
     exit 2
 }
 
-# The group of the lesson that runs now: it and everything that it started.
+now() {
+    date +%s
+}
+
+# The lesson that runs now.
 job=
+
+# A process and its descendants. Where `ps` cannot say (Git for Windows), the process alone.
+family() {
+    ps -A -o pid= -o ppid= 2>/dev/null | awk -v first="$1" '
+        { parent[$1] = $2 }
+        END {
+            print first
+            for (pid in parent) {
+                above = parent[pid]
+                # Somewhere the first of all is its own parent.
+                for (depth = 0; depth < 99 && above in parent && above != first; depth++) above = parent[above]
+                if (above == first) print pid
+            }
+        }'
+}
 
 stop_job() {
     [ -n "$job" ] || return 0
-    kill -TERM -- "-$job" 2>/dev/null
+    family=$(family "$job")
+    # shellcheck disable=SC2086 # one argument for each process
+    kill -TERM $family 2>/dev/null
     sleep 0.2
-    kill -KILL -- "-$job" 2>/dev/null
+    # shellcheck disable=SC2086
+    kill -KILL $family 2>/dev/null
     wait "$job" 2>/dev/null
     job=
 }
@@ -43,14 +65,11 @@ trap interrupted INT TERM HUP
 
 # Runs one lesson; sets `result`. Its output is not held back.
 run_lesson() {
-    local end=$((SECONDS + limit)) status
-    # With job control the lesson gets a process group of its own, so that it can be ended with its children.
-    set -m
+    end=$(($(now) + limit))
     cargo run --quiet --bin "$1" </dev/null &
     job=$!
-    set +m
     while kill -0 "$job" 2>/dev/null; do
-        if [ "$SECONDS" -ge "$end" ]; then
+        if [ "$(now)" -ge "$end" ]; then
             stop_job
             result="killed after $limit s"
             return
@@ -67,7 +86,7 @@ run_lesson() {
 }
 
 limit=60
-wanted=()
+wanted=
 while [ $# -gt 0 ]; do
     case $1 in
     -h | --help)
@@ -81,7 +100,7 @@ while [ $# -gt 0 ]; do
         ;;
     --limit=*) limit=${1#--limit=} ;;
     -*) fail "unknown option $1; try --help" ;;
-    *) wanted+=("$1") ;;
+    *) wanted="$wanted $1" ;;
     esac
     shift
 done
@@ -89,63 +108,62 @@ case $limit in
 '' | 0* | *[!0-9]*) fail "--limit needs a number of seconds, not '$limit'" ;;
 esac
 
-here=$(dirname -- "${BASH_SOURCE[0]}")
+here=$(dirname -- "$0")
 cd "$here/.." || fail "$here/.. cannot be entered"
 
-all=()
+# Lists of names without spaces, and so without quotes below.
+all=
 for folder in lessons/[0-9][0-9]-*/; do
     [ -f "${folder}Cargo.toml" ] || continue
     folder=${folder#lessons/}
-    all+=("${folder%/}")
+    all="$all ${folder%/}"
 done
-[ ${#all[@]} -gt 0 ] || fail "there are no lessons in $PWD/lessons"
+[ -n "$all" ] || fail "there are no lessons in $PWD/lessons"
 
-chosen=()
-if [ ${#wanted[@]} -eq 0 ]; then
-    chosen=("${all[@]}")
-else
-    for name in "${wanted[@]}"; do
-        found=
-        for lesson in "${all[@]}"; do
-            number=${lesson%%-*}
-            case $name in
-            "$lesson" | "lessons/$lesson" | "lessons/$lesson/" | "$number" | "${number#0}" | "${lesson#*-}") found=$lesson ;;
-            esac
-        done
-        [ -n "$found" ] || fail "there is no lesson '$name'; there are: ${all[*]}"
-        chosen+=("$found")
+chosen=
+for name in ${wanted:-$all}; do
+    found=
+    for lesson in $all; do
+        number=${lesson%%-*}
+        case $name in
+        "$lesson" | "lessons/$lesson" | "lessons/$lesson/" | "$number" | "${number#0}" | "${lesson#*-}") found=$lesson ;;
+        esac
     done
-fi
+    [ -n "$found" ] || fail "there is no lesson '$name'; there are:$all"
+    chosen="$chosen $found"
+done
 
-command -v cargo >/dev/null || fail "cargo is not to be found: https://rustup.rs installs Rust"
+command -v cargo >/dev/null || fail "cargo was not found; install Rust from https://rustup.rs"
 
 # Everything at once: the first time on a machine this takes a while and shows what it does.
-bins=()
-for lesson in "${chosen[@]}"; do
-    bins+=(--bin "$lesson")
+bins=
+for lesson in $chosen; do
+    bins="$bins --bin $lesson"
 done
 all_built=yes
-cargo build "${bins[@]}" </dev/null || all_built=no
+# shellcheck disable=SC2086
+cargo build $bins </dev/null || all_built=no
 
-table=()
+table=
+count=0
 failed=0
-for lesson in "${chosen[@]}"; do
+for lesson in $chosen; do
     printf '\n=== %s ===\n' "$lesson"
-    begin=$SECONDS
+    begin=$(now)
     # If not everything could be built, it is seen here which lesson cannot.
     if [ $all_built = no ] && ! cargo build --quiet --bin "$lesson" </dev/null; then
         result="does not build"
     else
-        begin=$SECONDS
+        begin=$(now)
         run_lesson "$lesson"
     fi
+    count=$((count + 1))
     [ "$result" = ok ] || failed=$((failed + 1))
-    table+=("$(printf '%-16s %-20s %7d' "$lesson" "$result" "$((SECONDS - begin))")")
+    table=$table$(printf '\n%-16s %-20s %7d' "$lesson" "$result" "$(($(now) - begin))")
 done
 
-printf '\n%-16s %-20s %7s\n' lesson result seconds
-printf '%s\n' "${table[@]}"
+printf '\n%-16s %-20s %7s%s\n' lesson result seconds "$table"
 if [ $failed -gt 0 ]; then
-    printf '%d of %d failed.\n' "$failed" "${#chosen[@]}"
+    printf '%d of %d failed.\n' "$failed" "$count"
     exit 1
 fi
