@@ -26,6 +26,8 @@ impl<T> Deref for Line<T> {
 pub(crate) struct Page {
     /// The number of the next item that the worker may start: see `pool::claim`.
     pub next: Line<AtomicU64>,
+    /// How long the worker took, in nanoseconds, for what it had when it ran dry last.
+    pub took: Line<AtomicU64>,
     /// From the pool to the worker.
     pub tasks: Ring,
     /// From the worker to the pool.

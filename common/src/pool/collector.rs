@@ -1,10 +1,10 @@
 //! What a pool's handle and its threads share, and the thread that takes results in.
 //!
 //! **Submitters never wait.** They leave jobs in the inbox. If the queue is *hungry* (it has nothing to dispatch), and nobody
-//! holds it, they dispatch by themselves; the thread that holds it looks into the inbox again afterwards. Here too each side has a fence
-//! between its two steps: the submitter leaves a job, then looks whether the queue is hungry; the holder says so, then looks
-//! into the inbox. If the queue is not hungry, workers have enough to do, and the collector will look into the inbox when one
-//! answers.
+//! holds it, they dispatch by themselves; who holds it says whether it is hungry before letting it go, and looks into the inbox
+//! afterwards. All of this is said under the inbox's lock, so one of the two comes first: either the submitter finds the queue free,
+//! or the holder finds the job. If the queue is not hungry, workers have enough to do, and the collector will look into the
+//! inbox when one answers.
 //!
 //! **Nothing is delivered under the lock.** What has to be done when it is free again gathers in an [`Output`].
 
@@ -12,40 +12,40 @@ use super::handles::Unobserved;
 use super::job::Job;
 use super::output::Output;
 use super::queue::Queue;
-use super::slot::Link;
 use super::system::{Ringer, Sleeper};
 use crate::error::Error;
-use crate::os::Exit;
-use crate::sync::{AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard, fence, yield_now};
+use crate::sync::{AtomicBool, AtomicUsize, Condvar, Mutex, MutexGuard, yield_now};
 use crate::timeline;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 /// How many jobs a submitter sends ahead to a worker. The collector sends more.
 const SUBMITTERS_AHEAD: usize = 64;
 
-#[derive(Default)]
 struct Inbox {
-    jobs: Vec<Job>,
+    jobs: VecDeque<Job>,
+    /// How many jobs, and how many items, were accepted.
     sequence: u64,
+    items: usize,
+    /// The queue has nothing to dispatch.
+    hungry: bool,
 }
 
 /// What a pool's handle and its threads share.
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     inbox: Mutex<Inbox>,
-    /// There is nothing to dispatch.
-    hungry: AtomicBool,
     /// Something changed that a waiting thread may care about: the last item was answered, or the pool ends. (Not with the
     /// queue's lock: who holds that has to look into the inbox afterwards.)
     changed: Condvar,
     gate: Mutex<()>,
     /// No worker is started any more.
     shutting_down: AtomicBool,
-    /// Items that were accepted and are not delivered yet.
-    pending: AtomicUsize,
-    /// Somebody waits for `pending` to become 0.
+    /// How many items were delivered.
+    delivered: AtomicUsize,
+    /// Somebody waits until all are.
     joining: AtomicBool,
     pub unobserved: Arc<Unobserved>,
     /// A start takes a dozen descriptors for a moment: two starts at a time are enough.
@@ -60,16 +60,22 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub fn new(workers: usize, max_tasks: u64, (bell, sleeper): (Ringer, Sleeper)) -> Shared {
+    /// See [`Queue::new`].
+    pub fn new(workers: usize, max_tasks: u64, least: usize, (bell, sleeper): (Ringer, Sleeper)) -> Shared {
         let unobserved = Arc::new(Unobserved::default());
+        let inbox = Inbox {
+            jobs: VecDeque::new(),
+            sequence: 0,
+            items: 0,
+            hungry: true,
+        };
         Shared {
-            queue: Mutex::new(Queue::new(workers, max_tasks, unobserved.clone())),
-            inbox: Mutex::new(Inbox::default()),
-            hungry: AtomicBool::new(true),
+            queue: Mutex::new(Queue::new(workers, max_tasks, least, unobserved.clone())),
+            inbox: Mutex::new(inbox),
             changed: Condvar::new(),
             gate: Mutex::new(()),
             shutting_down: AtomicBool::new(false),
-            pending: AtomicUsize::new(0),
+            delivered: AtomicUsize::new(0),
             joining: AtomicBool::new(false),
             unobserved,
             starting: Default::default(),
@@ -91,14 +97,14 @@ impl Shared {
     /// Takes a job in.
     pub fn submit(&self, mut job: Job) {
         timeline::submitted(self.number, job.count);
-        self.pending.fetch_add(job.count as usize, Relaxed);
         let mut inbox = self.lock_inbox();
         job.sequence = inbox.sequence;
         inbox.sequence += 1;
-        inbox.jobs.push(job);
+        inbox.items += job.count as usize;
+        inbox.jobs.push_back(job);
+        let hungry = inbox.hungry;
         drop(inbox);
-        fence(SeqCst);
-        if self.hungry.load(Relaxed) {
+        if hungry {
             self.empty_inbox(&mut Output::default());
         }
     }
@@ -116,24 +122,25 @@ impl Shared {
     }
 
     fn take_inbox(&self, queue: &mut Queue, out: &mut Output) -> bool {
-        let jobs = std::mem::take(&mut self.lock_inbox().jobs);
-        let some = !jobs.is_empty();
-        queue.push(jobs, out);
+        let mut inbox = self.lock_inbox();
+        let some = !inbox.jobs.is_empty();
+        queue.push(&mut inbox.jobs, out);
         some
     }
 
     /// Lets the queue go, then does what is to be done.
     fn release(&self, queue: MutexGuard<Queue>, out: &mut Output) {
-        let hungry = queue.is_empty();
-        if hungry != self.hungry.load(Relaxed) {
-            self.hungry.store(hungry, Relaxed);
-        }
+        self.lock_inbox().hungry = queue.is_empty();
         if queue.shutting_down {
             self.shutting_down.store(true, SeqCst);
         }
         drop(queue);
-        self.flush(out);
-        fence(SeqCst);
+        let delivered = out.flush();
+        // Handlers are dropped by now: `join` knows of failures that nobody will ask for.
+        self.delivered.fetch_add(delivered, SeqCst);
+        if delivered > 0 && self.joining.load(SeqCst) {
+            self.tell();
+        }
     }
 
     /// Wakes those who wait for a change.
@@ -148,11 +155,17 @@ impl Shared {
 
     /// Did a submitter leave something that nobody else will look at?
     fn is_wanted(&self) -> bool {
-        self.hungry.load(Relaxed) && !self.lock_inbox().jobs.is_empty()
+        let inbox = self.lock_inbox();
+        inbox.hungry && !inbox.jobs.is_empty()
+    }
+
+    /// Items that were accepted and are not delivered yet.
+    pub fn pending(&self) -> usize {
+        self.lock_inbox().items - self.delivered.load(SeqCst)
     }
 
     /// Changes the queue, and dispatches what became possible by it.
-    fn with_queue<T>(&self, change: impl FnOnce(&mut Queue, &mut Output) -> T) -> T {
+    pub fn with_queue<T>(&self, change: impl FnOnce(&mut Queue, &mut Output) -> T) -> T {
         let mut out = Output::default();
         let mut queue = self.lock();
         let outcome = change(&mut queue, &mut out);
@@ -166,19 +179,11 @@ impl Shared {
         outcome
     }
 
-    fn flush(&self, out: &mut Output) {
-        let delivered = out.flush();
-        // Handlers are dropped by now: `join` knows of failures that nobody will ask for.
-        if delivered > 0 && self.pending.fetch_sub(delivered, SeqCst) == delivered && self.joining.load(SeqCst) {
-            self.tell();
-        }
-    }
-
     /// Waits until every accepted item is answered, then lets the workers end.
     pub fn finish(&self) {
         self.joining.store(true, SeqCst);
         let mut gate = self.lock_gate();
-        while self.pending.load(SeqCst) > 0 {
+        while self.pending() > 0 {
             gate = self.changed.wait(gate).unwrap_or_else(PoisonError::into_inner);
         }
         drop(gate);
@@ -197,26 +202,6 @@ impl Shared {
     /// Ends everything now.
     pub fn terminate(&self) {
         self.with_queue(|queue, out| queue.terminate(out));
-    }
-
-    /// See [`Queue::send_nothing_ahead`].
-    pub fn send_nothing_ahead(&self) {
-        self.with_queue(|queue, _| queue.send_nothing_ahead());
-    }
-
-    /// See [`Queue::started`].
-    pub fn started(&self, worker: usize, link: &Arc<Link>) -> bool {
-        self.with_queue(|queue, out| queue.started(worker, link, out))
-    }
-
-    /// See [`Queue::stopped`].
-    pub fn stopped(&self, worker: usize, stopped: bool) {
-        self.with_queue(|queue, _| queue.stopped(worker, stopped));
-    }
-
-    /// See [`Queue::exited`].
-    pub fn exited(&self, worker: usize, exit: Exit) -> Option<(Error, bool)> {
-        self.with_queue(|queue, out| queue.exited(worker, exit, out))
     }
 
     /// Waits before a worker is started again, if it is to be: see [`Queue::start_failed`].

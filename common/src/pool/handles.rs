@@ -8,37 +8,27 @@ use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard};
 use crate::timeline;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Where the results of a job go.
 pub(super) trait ResultHandler: Send + Sync {
     /// Takes what came of the item at `index` (and of those behind it). True: somebody waits, and is to be woken.
-    fn deliver(&self, index: usize, outcome: Outcome) -> bool;
+    fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool;
     /// Wakes the threads that wait. Called once for many results: waking costs more than delivering.
     fn wake(&self);
 }
 
 /// What came of some items.
-pub(super) enum Outcome<'a> {
-    /// The packed values of `count` consecutive items.
-    Values(u32, &'a [u8]),
+pub(super) enum Outcome {
+    /// The values of as many consecutive items, packed, and where they lie in the bytes that are delivered.
+    Values(u32, Range<usize>),
     /// The packed value of one item, a large one: too much to be copied.
     Large(Vec<u8>),
     /// One item has none.
     Failed(Failure),
-}
-
-impl Outcome<'_> {
-    /// How many items.
-    pub fn count(&self) -> usize {
-        if let Outcome::Values(count, _) = self {
-            *count as usize
-        } else {
-            1
-        }
-    }
 }
 
 /// Failures whose handles were dropped before anybody asked: `join` tells of them.
@@ -95,9 +85,15 @@ impl Drop for Failure {
     }
 }
 
-/// A value that somebody may wait for.
-struct Watched<T> {
-    state: Mutex<T>,
+/// Results that gather, and that somebody may wait for.
+pub(super) trait Results: Send {
+    fn add(&mut self, index: usize, outcome: Outcome, bytes: &[u8]);
+    /// Is there what a waiting thread waits for?
+    fn ready(&self) -> bool;
+}
+
+pub(super) struct Watched<T> {
+    results: Mutex<T>,
     changed: Condvar,
     /// In which process of those that forked this was made; and, as the lowest bit, whether somebody waits: to wake nobody
     /// costs as much as to wake somebody. (Two fields would make a million tasks larger by 16 MB.) Changed with the lock held.
@@ -106,75 +102,69 @@ struct Watched<T> {
 
 const WATCHED: u32 = 1;
 
-impl<T> Watched<T> {
-    fn new(value: T) -> Watched<T> {
-        Watched {
-            state: Mutex::new(value),
+impl<T: Results> Watched<T> {
+    pub fn new(results: T) -> Arc<Watched<T>> {
+        Arc::new(Watched {
+            results: Mutex::new(results),
             changed: Condvar::new(),
             watched: AtomicU32::new(generation() << 1),
-        }
+        })
     }
 
     /// Decoding a value may panic in code of the caller's, with the lock held: nothing is half done then.
     fn lock(&self) -> MutexGuard<'_, T> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the value. True: somebody waits for it, and `change` says that it is worth waking them.
-    fn change(&self, change: impl FnOnce(&mut T) -> bool) -> bool {
-        let mut state = self.lock();
-        change(&mut state) && self.watched.load(Relaxed) & WATCHED != 0 && {
+    /// Changes the results. True: somebody waits, and there is now what they wait for.
+    fn change(&self, change: impl FnOnce(&mut T)) -> bool {
+        let mut results = self.lock();
+        change(&mut results);
+        let wake = self.watched.load(Relaxed) & WATCHED != 0 && results.ready();
+        if wake {
             self.watched.fetch_and(!WATCHED, Relaxed);
-            true
         }
+        wake
+    }
+
+    /// Not in a copy made by `fork`: there, nobody will deliver, and the lock may be held forever.
+    fn ours(&self) -> Option<MutexGuard<'_, T>> {
+        (self.watched.load(Relaxed) >> 1 == generation()).then(|| self.lock())
+    }
+
+    fn ready(&self) -> bool {
+        self.ours().is_some_and(|results| results.ready())
+    }
+
+    /// Waits until the results are ready, at most for `timeout`. `what` is waited for.
+    fn wait(&self, what: &str, timeout: Option<Duration>) -> Result<MutexGuard<'_, T>, Error> {
+        let results = self.ours().ok_or(Error::ForkedCopy)?;
+        if results.ready() {
+            return Ok(results);
+        }
+        let _blocked = timeline::blocked("result");
+        let not_ready = |results: &mut T| {
+            self.watched.fetch_or(WATCHED, Relaxed);
+            !results.ready()
+        };
+        let limit = timeout.unwrap_or(Duration::MAX); // beyond the clock's end: no limit
+        let waited = self.changed.wait_timeout_while(results, limit, not_ready);
+        let (results, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            let (what, after) = (what.to_owned(), limit);
+            return Err(Error::TimedOut { what, after });
+        }
+        Ok(results)
+    }
+}
+
+impl<T: Results> ResultHandler for Watched<T> {
+    fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool {
+        self.change(|results| results.add(index, outcome, bytes))
     }
 
     fn wake(&self) {
         self.changed.notify_all();
-    }
-
-    fn is(&self, done: impl Fn(&T) -> bool) -> bool {
-        self.is_ours() && done(&self.lock())
-    }
-
-    /// Not in a copy made by `fork`: there, nobody will deliver, and the lock may be held forever.
-    fn is_ours(&self) -> bool {
-        self.watched.load(Relaxed) >> 1 == generation()
-    }
-
-    /// Waits until `done`, at most for `timeout`. `what` is waited for.
-    fn wait(
-        &self,
-        what: &str,
-        timeout: Option<Duration>,
-        done: impl Fn(&T) -> bool,
-    ) -> Result<MutexGuard<'_, T>, Error> {
-        if !self.is_ours() {
-            return Err(Error::ForkedCopy);
-        }
-        // A time beyond the clock's end is no limit.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let mut state = self.lock();
-        let _blocked = (!done(&state)).then(|| timeline::blocked("result"));
-        while !done(&state) {
-            self.watched.fetch_or(WATCHED, Relaxed);
-            state = match deadline.map(|deadline| deadline.saturating_duration_since(Instant::now())) {
-                None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(Duration::ZERO) => {
-                    return Err(Error::TimedOut {
-                        what: what.to_owned(),
-                        after: timeout.unwrap_or_default(),
-                    });
-                }
-                Some(rest) => {
-                    self.changed
-                        .wait_timeout(state, rest)
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .0
-                }
-            };
-        }
-        Ok(state)
     }
 }
 
@@ -183,36 +173,23 @@ fn decode_item<R: Message>(value: &[u8]) -> Result<R, Error> {
 }
 
 /// One task's result.
-pub(super) struct One(Watched<OneState>);
-
-enum OneState {
+pub(super) enum One {
     Waiting,
     Value(Packed),
-    Large(Vec<u8>),
     Failed(Box<Failure>),
 }
 
-impl One {
-    pub fn new() -> Arc<One> {
-        Arc::new(One(Watched::new(OneState::Waiting)))
-    }
-}
-
-impl ResultHandler for One {
-    fn deliver(&self, _: usize, outcome: Outcome) -> bool {
-        let state = match outcome {
-            Outcome::Values(_, bytes) => OneState::Value(split_item(bytes).unwrap_or_default().0.into()),
-            Outcome::Large(item) => OneState::Large(item),
-            Outcome::Failed(failure) => OneState::Failed(Box::new(failure)),
-        };
-        self.0.change(|old| {
-            *old = state;
-            true
-        })
+impl Results for One {
+    fn add(&mut self, _: usize, outcome: Outcome, bytes: &[u8]) {
+        *self = match outcome {
+            Outcome::Values(_, range) => One::Value(bytes[range].into()),
+            Outcome::Large(item) => One::Value(item.into()),
+            Outcome::Failed(failure) => One::Failed(Box::new(failure)),
+        }
     }
 
-    fn wake(&self) {
-        self.0.wake();
+    fn ready(&self) -> bool {
+        !matches!(self, One::Waiting)
     }
 }
 
@@ -221,7 +198,7 @@ impl ResultHandler for One {
 /// Source: [`multiprocessing.pool.AsyncResult`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.AsyncResult).
 #[must_use = "the task runs anyway, but its result or error is seen only by `get`"]
 pub struct AsyncResult<R> {
-    one: Arc<One>,
+    one: Arc<Watched<One>>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -232,7 +209,7 @@ impl<R> fmt::Debug for AsyncResult<R> {
 }
 
 impl<R: Message> AsyncResult<R> {
-    pub(super) fn new(one: Arc<One>) -> AsyncResult<R> {
+    pub(super) fn new(one: Arc<Watched<One>>) -> AsyncResult<R> {
         AsyncResult {
             one,
             result: PhantomData,
@@ -260,25 +237,21 @@ impl<R: Message> AsyncResult<R> {
 
     /// Is there a result, or an error? Returns at once.
     pub fn ready(&self) -> bool {
-        self.one.0.is(|state| !matches!(state, OneState::Waiting))
+        self.one.ready()
     }
 
     fn wait(&self, timeout: Option<Duration>) -> Result<R, Error> {
-        let one = &self.one.0;
-        match &mut *one.wait("the task", timeout, |state| !matches!(state, OneState::Waiting))? {
-            OneState::Value(value) => decode_item(value),
-            OneState::Large(item) => decode_item(split_item(item).unwrap_or_default().0),
-            OneState::Failed(failure) => Err(failure.observe()),
-            OneState::Waiting => unreachable!("it was waited for"),
+        match &mut *self.one.wait("the task", timeout)? {
+            One::Value(value) => decode_item(split_item(value).unwrap_or_default().0),
+            One::Failed(failure) => Err(failure.observe()),
+            One::Waiting => unreachable!("it was waited for"),
         }
     }
 }
 
 /// The results of a `map`.
-pub(super) struct Many(Watched<ManyState>);
-
 #[derive(Default)]
-struct ManyState {
+pub(super) struct Many {
     /// How many there are to be; `None`: the input has not ended.
     expected: Option<usize>,
     done: usize,
@@ -288,69 +261,50 @@ struct ManyState {
     failed: Option<(usize, Failure)>,
 }
 
-impl ManyState {
-    fn complete(&self) -> bool {
+impl Results for Many {
+    fn add(&mut self, index: usize, outcome: Outcome, bytes: &[u8]) {
+        match outcome {
+            Outcome::Values(count, range) => {
+                self.done += count as usize;
+                self.pieces.push((index, bytes[range].into()));
+            }
+            Outcome::Large(item) => {
+                self.done += 1;
+                self.pieces.push((index, item.into()));
+            }
+            Outcome::Failed(failure) => {
+                self.done += 1;
+                let (mut lowest, mut other) = ((index, failure), self.failed.take());
+                if let Some(other) = &mut other {
+                    if other.0 < lowest.0 {
+                        std::mem::swap(other, &mut lowest);
+                    }
+                    lowest.1.count += other.1.count;
+                    other.1.observe();
+                }
+                self.failed = Some(lowest);
+            }
+        }
+    }
+
+    fn ready(&self) -> bool {
         self.expected == Some(self.done)
     }
 }
 
-impl Many {
-    pub fn new() -> Arc<Many> {
-        Arc::new(Many(Watched::new(ManyState::default())))
-    }
-
+impl Watched<Many> {
     /// The input has ended.
     pub fn expect(&self, items: usize) {
-        let wake = self.0.change(|state| {
-            state.expected = Some(items);
-            state.complete()
-        });
-        if wake {
+        if self.change(|many| many.expected = Some(items)) {
             self.wake();
         }
-    }
-}
-
-impl ResultHandler for Many {
-    fn deliver(&self, index: usize, outcome: Outcome) -> bool {
-        self.0.change(|state| {
-            match outcome {
-                Outcome::Values(count, bytes) => {
-                    state.done += count as usize;
-                    state.pieces.push((index, bytes.into()));
-                }
-                Outcome::Large(bytes) => {
-                    state.done += 1;
-                    state.pieces.push((index, bytes.into()));
-                }
-                Outcome::Failed(mut failure) => {
-                    state.done += 1;
-                    match &mut state.failed {
-                        None => state.failed = Some((index, failure)),
-                        Some((first, known)) => {
-                            if index < *first {
-                                std::mem::swap(known, &mut failure);
-                                *first = index;
-                            }
-                            known.count += failure.count;
-                            failure.observe();
-                        }
-                    }
-                }
-            }
-            state.complete()
-        })
-    }
-
-    fn wake(&self) {
-        self.0.wake();
     }
 }
 
 /// The results of [`Pool::map_async`](super::Pool::map_async), once they are there.
 #[must_use = "the tasks run anyway, but their results or errors are seen only by `get`"]
 pub struct MapResult<R> {
-    many: Arc<Many>,
+    many: Arc<Watched<Many>>,
     result: PhantomData<fn() -> R>,
 }
 
@@ -361,7 +315,7 @@ impl<R> fmt::Debug for MapResult<R> {
 }
 
 impl<R: Message> MapResult<R> {
-    pub(super) fn new(many: Arc<Many>) -> MapResult<R> {
+    pub(super) fn new(many: Arc<Watched<Many>>) -> MapResult<R> {
         MapResult {
             many,
             result: PhantomData,
@@ -388,22 +342,22 @@ impl<R: Message> MapResult<R> {
 
     /// Are all results there? Returns at once.
     pub fn ready(&self) -> bool {
-        self.many.0.is(ManyState::complete)
+        self.many.ready()
     }
 
     fn wait(&self, timeout: Option<Duration>) -> Result<Vec<R>, Error> {
-        let mut guard = self.many.0.wait("the map", timeout, ManyState::complete)?;
-        let state = &mut *guard;
+        let mut guard = self.many.wait("the map", timeout)?;
+        let many = &mut *guard;
         let failed = |index, error| Error::Item {
             index,
             source: Arc::new(error),
         };
-        if let Some((index, failure)) = &mut state.failed {
+        if let Some((index, failure)) = &mut many.failed {
             return Err(failed(*index, failure.observe()));
         }
-        state.pieces.sort_unstable_by_key(|piece| piece.0);
-        let mut results = Vec::with_capacity(state.done);
-        for (_, piece) in &state.pieces {
+        many.pieces.sort_unstable_by_key(|piece| piece.0);
+        let mut results = Vec::with_capacity(many.done);
+        for (_, piece) in &many.pieces {
             let mut rest = &piece[..];
             while let Some((item, others)) = split_item(rest) {
                 let index = results.len();
@@ -415,50 +369,50 @@ impl<R: Message> MapResult<R> {
     }
 }
 
-/// The results of an `imap`, as they come.
-pub(super) struct Stream(Watched<Vec<Arrived>>);
+/// The results of an `imap`, as they come: an item's place, and its packed value, or why there is none.
+#[derive(Default)]
+pub(super) struct Stream(Vec<Arrived>);
 
-/// An item's place, and its packed value, or why there is none.
 pub(super) type Arrived = (usize, Result<Packed, Failure>);
 
-impl Stream {
-    pub fn new() -> Arc<Stream> {
-        Arc::new(Stream(Watched::new(Vec::new())))
+impl Results for Stream {
+    fn add(&mut self, index: usize, outcome: Outcome, bytes: &[u8]) {
+        match outcome {
+            Outcome::Values(_, range) => {
+                let mut bytes = &bytes[range];
+                for index in index.. {
+                    let Some((_, rest)) = split_item(bytes) else { break };
+                    self.0.push((index, Ok(bytes[..bytes.len() - rest.len()].into())));
+                    bytes = rest;
+                }
+            }
+            Outcome::Large(item) => self.0.push((index, Ok(item.into()))),
+            Outcome::Failed(failure) => self.0.push((index, Err(failure))),
+        }
     }
 
+    fn ready(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+impl Watched<Stream> {
     /// Takes all that has come. If `wait`, there is something.
     pub fn take(&self, wait: bool) -> Result<Vec<Arrived>, Error> {
-        let mut arrived = self.0.wait("imap", None, |arrived| !wait || !arrived.is_empty())?;
-        Ok(std::mem::take(&mut *arrived))
+        let mut stream = if wait {
+            self.wait("imap", None)?
+        } else {
+            self.ours().ok_or(Error::ForkedCopy)?
+        };
+        Ok(std::mem::take(&mut stream.0))
     }
+}
 
+impl Stream {
     pub fn decode<R: Message>(value: Result<Packed, Failure>) -> Result<R, Error> {
         match value {
             Ok(packed) => decode_item(split_item(&packed).unwrap_or_default().0),
             Err(mut failure) => Err(failure.observe()),
         }
-    }
-}
-
-impl ResultHandler for Stream {
-    fn deliver(&self, index: usize, outcome: Outcome) -> bool {
-        self.0.change(|arrived| {
-            match outcome {
-                Outcome::Values(_, mut bytes) => {
-                    for index in index.. {
-                        let Some((_, rest)) = split_item(bytes) else { break };
-                        arrived.push((index, Ok(bytes[..bytes.len() - rest.len()].into())));
-                        bytes = rest;
-                    }
-                }
-                Outcome::Large(bytes) => arrived.push((index, Ok(bytes.into()))),
-                Outcome::Failed(failure) => arrived.push((index, Err(failure))),
-            }
-            true
-        })
-    }
-
-    fn wake(&self) {
-        self.0.wake();
     }
 }

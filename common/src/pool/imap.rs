@@ -5,7 +5,7 @@
 //! not run dry while the caller looks at results.
 
 use super::Pool;
-use super::handles::{Arrived, Failure, Stream};
+use super::handles::{Arrived, Failure, Stream, Watched};
 use super::items::Packed;
 use crate::error::Error;
 use crate::message::Message;
@@ -73,7 +73,7 @@ pub struct Imap<'pool, A, R, I> {
     input: Option<I>,
     /// The input panicked: so will this, when what came before was yielded.
     panic: Option<Box<dyn Any + Send>>,
-    stream: Arc<Stream>,
+    stream: Arc<Watched<Stream>>,
     /// Results that have come and may be yielded, in any order.
     arrived: VecDeque<Arrived>,
     /// Results that wait for one before them; `None`: the order does not matter.
@@ -109,7 +109,7 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
             f,
             input: Some(input),
             panic: None,
-            stream: Stream::new(),
+            stream: Watched::new(Stream::default()),
             arrived: VecDeque::new(),
             early: ordered.then(BTreeMap::new),
             taken: 0,

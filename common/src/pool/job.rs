@@ -38,17 +38,6 @@ impl Job {
         others
     }
 
-    /// Undoes [`split_off`](Job::split_off).
-    pub fn append(&mut self, rest: Option<Job>) {
-        if let Some(rest) = rest {
-            let mut items = self.items.to_vec();
-            items.resize(items.len().next_multiple_of(size_of::<u64>()), 0);
-            items.extend_from_slice(&rest.items);
-            self.items = items.into();
-            self.count += rest.count;
-        }
-    }
-
     pub fn order(&self) -> (u64, usize) {
         (self.sequence, self.index)
     }

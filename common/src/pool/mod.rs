@@ -12,7 +12,7 @@ use crate::os::Owner;
 use crate::spawn::{self, Call, Liveness};
 use crate::timeline;
 use collector::Shared;
-use handles::{Failure, Many, One, Outcome, ResultHandler};
+use handles::{Failure, Many, One, Outcome, ResultHandler, Watched};
 use items::{Packed, push_item};
 use job::Job;
 use std::fmt;
@@ -100,20 +100,21 @@ pub use imap::Imap;
 /// Source: [`multiprocessing.pool.Pool`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool).
 #[must_use = "dropping the pool terminates it"]
 pub struct Pool {
-    /// `None` only between `close` and the end of the handle.
-    core: Option<Core>,
+    core: Core,
 }
 
 /// What an open and a closed pool have in common.
 struct Core {
     shared: Arc<Shared>,
+    /// Empty: it has ended.
     supervisors: Vec<JoinHandle<()>>,
     collector: Option<JoinHandle<()>>,
     processes: usize,
+    closed: bool,
     /// How many calls of `apply_async` there were.
     applied: AtomicUsize,
     owner: Owner,
-    _liveness: Arc<Liveness>,
+    liveness: Arc<Liveness>,
 }
 
 fn start_thread(name: String, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
@@ -145,36 +146,35 @@ impl Core {
         outcomes.into_iter().take(self.processes).collect()
     }
 
-    fn terminate(&mut self) {
-        self.shared.terminate();
-        self.join_threads();
-    }
-
-    fn finish(&mut self) -> Result<(), Error> {
-        let _blocked = timeline::blocked("join");
-        self.shared.finish();
-        self.join_threads();
-        self.shared.result()
-    }
-
-    fn join_threads(&mut self) {
+    /// Ends the workers when all is done (`closed`), or now, and waits for them.
+    fn end(&mut self, closed: bool) -> Result<(), Error> {
+        if !self.owner.is_surely_me() {
+            // A copy made by `fork`: neither the threads nor the workers are there, and nothing may be touched.
+            let threads = (std::mem::take(&mut self.supervisors), self.collector.take());
+            std::mem::forget((threads, self.liveness.clone()));
+            return Err(Error::ForkedCopy);
+        }
+        let _blocked = closed.then(|| timeline::blocked("join"));
+        if closed {
+            self.shared.finish();
+        } else {
+            self.shared.terminate();
+        }
         for supervisor in self.supervisors.drain(..) {
             let _ = supervisor.join(); // it does not panic; if it did, its message was printed
         }
         self.shared.end_collector();
         let _ = self.collector.take().map(JoinHandle::join); // as above
+        self.shared.result()
     }
 }
 
-/// Ends a pool whose handle is no longer needed. In a copy made by `fork`, nothing of it may be touched: neither its threads
-/// nor its workers are there.
-fn end<T>(core: Option<Core>, end: impl FnOnce(&mut Core) -> T) -> Option<T> {
-    let mut core = core?;
-    if core.owner.is_surely_me() {
-        return Some(end(&mut core));
+impl Drop for Core {
+    fn drop(&mut self) {
+        if self.collector.is_some() {
+            let _ = self.end(self.closed && !std::thread::panicking()); // nobody asks
+        }
     }
-    std::mem::forget(core);
-    None
 }
 
 /// How a pool is to be; made by [`Pool::builder`].
@@ -254,25 +254,20 @@ impl PoolBuilder {
         }
         let max_tasks = self.max_tasks.map_or(u64::MAX, |tasks| tasks as u64);
         let bells = bell().map_err(|error| Error::start(&what(), error))?;
+        // While one of many workers wakes up, others run: then nothing need be sent ahead at first, which keeps tasks in order.
+        let ahead = if processes > cores() { 1 } else { 2 };
         let mut core = Core {
-            shared: Arc::new(Shared::new(processes, max_tasks, bells)),
+            shared: Arc::new(Shared::new(processes, max_tasks, ahead, bells)),
             supervisors: Vec::new(),
             collector: None,
             processes,
+            closed: false,
             applied: AtomicUsize::new(0),
             owner: Owner::me(),
-            _liveness: Liveness::get().map_err(|error| Error::start(&what(), error))?,
+            liveness: Liveness::get().map_err(|error| Error::start(&what(), error))?,
         };
-        if processes > cores() {
-            core.shared.send_nothing_ahead();
-        }
-        match core.start(self.initializer) {
-            Ok(()) => Ok(Pool { core: Some(core) }),
-            Err(error) => {
-                core.terminate();
-                Err(error)
-            }
-        }
+        core.start(self.initializer)?;
+        Ok(Pool { core })
     }
 }
 
@@ -307,11 +302,7 @@ impl Pool {
 
     /// How many workers it has.
     pub fn processes(&self) -> usize {
-        self.core().processes
-    }
-
-    fn core(&self) -> &Core {
-        self.core.as_ref().expect("`close` and `terminate` consume the pool")
+        self.core.processes
     }
 
     /// Calls `f` with `args` in a worker, and waits for the result.
@@ -327,8 +318,8 @@ impl Pool {
     ///
     /// Errors are told by [`AsyncResult::get`]; if that handle is dropped before, by [`ClosedPool::join`].
     pub fn apply_async<A: Message, R: Message>(&self, f: fn(A) -> R, arg: A) -> AsyncResult<R> {
-        let one = One::new();
-        let number = self.core().applied.fetch_add(1, Relaxed); // one result has one place; this is for the timeline
+        let one = Watched::new(One::Waiting);
+        let number = self.core.applied.fetch_add(1, Relaxed); // one result has one place; this is for the timeline
         self.submit_one(f, &arg, number, one.clone());
         AsyncResult::new(one)
     }
@@ -392,7 +383,7 @@ impl Pool {
         items: impl Iterator<Item = A>,
         chunksize: usize,
     ) -> MapResult<R> {
-        let many = Many::new();
+        let many = Watched::new(Many::default());
         let chunksize = chunksize.clamp(1, u32::MAX as usize);
         let (mut chunk, mut first, mut count) = (Vec::new(), 0, 0);
         let submit = |chunk: &mut Vec<u8>, first: usize, end: usize| {
@@ -450,7 +441,7 @@ impl Pool {
         index: usize,
         handler: Arc<dyn ResultHandler>,
     ) {
-        let core = self.core();
+        let core = &self.core;
         let checked = core.owner.is_me().then_some(()).ok_or(Error::ForkedCopy);
         match checked.and_then(|()| code_ref(f)) {
             Ok(function) => core.shared.submit(Job {
@@ -468,31 +459,26 @@ impl Pool {
 
     /// An item that cannot be submitted.
     fn refuse(&self, error: Error, index: usize, handler: &dyn ResultHandler) {
-        let failure = Failure::new(error, &self.core().shared.unobserved);
-        if handler.deliver(index, Outcome::Failed(failure)) {
+        let failure = Failure::new(error, &self.core.shared.unobserved);
+        if handler.deliver(index, Outcome::Failed(failure), &[]) {
             handler.wake();
         }
     }
 
     /// From here on there are no new tasks: what comes back has no `apply_async`, but a [`join`](ClosedPool::join).
     pub fn close(mut self) -> ClosedPool {
-        ClosedPool { core: self.core.take() }
+        self.core.closed = true;
+        ClosedPool { core: self.core }
     }
 
     /// Ends the workers now. Tasks that are not done get [`Error::Terminated`]. Returns when no worker is left.
     pub fn terminate(self) {}
 }
 
-impl Drop for Pool {
-    fn drop(&mut self) {
-        end(self.core.take(), Core::terminate);
-    }
-}
-
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("processes", &self.processes())
+            .field("processes", &self.core.processes)
             .finish_non_exhaustive()
     }
 }
@@ -513,7 +499,7 @@ impl fmt::Debug for PoolBuilder {
 /// terminated.)
 #[must_use = "dropping a closed pool waits for its tasks: call `join` to see what went wrong"]
 pub struct ClosedPool {
-    core: Option<Core>,
+    core: Core,
 }
 
 impl ClosedPool {
@@ -526,30 +512,19 @@ impl ClosedPool {
     /// [`Error::UnobservedFailures`] if tasks failed whose handles had been dropped; [`Error::Initializer`] if the workers could
     /// not be made ready.
     pub fn join(mut self) -> Result<(), Error> {
-        end(self.core.take(), Core::finish).ok_or(Error::ForkedCopy)?
+        self.core.end(true)
     }
 
     /// Ends the workers now; see [`Pool::terminate`].
     pub fn terminate(mut self) {
-        end(self.core.take(), Core::terminate);
-    }
-}
-
-impl Drop for ClosedPool {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            end(self.core.take(), Core::terminate);
-        } else {
-            end(self.core.take(), Core::finish);
-        }
+        self.core.closed = false;
     }
 }
 
 impl fmt::Debug for ClosedPool {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let processes = self.core.as_ref().map(|core| core.processes);
         f.debug_struct("ClosedPool")
-            .field("processes", &processes)
+            .field("processes", &self.core.processes)
             .finish_non_exhaustive()
     }
 }

@@ -1,54 +1,35 @@
 //! What has to be done when the queue's lock is free again: bells to ring, results to deliver.
 
-use super::handles::{Failure, Outcome, ResultHandler};
+use super::handles::{Outcome, ResultHandler};
 use super::system::Ringer;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// What came of one or more consecutive items.
-pub(super) enum Completed {
-    /// Packed values: bytes of the output.
-    Values(u32, Range<usize>),
-    Large(Vec<u8>),
-    Failed(Failure),
-}
-
-struct Completion {
-    handler: Arc<dyn ResultHandler>,
-    index: usize,
-    completed: Completed,
-}
 
 #[derive(Default)]
 pub(super) struct Output {
     pub bells: Vec<Arc<Ringer>>,
     /// Results, as they came out of the rings.
     pub bytes: Vec<u8>,
-    completions: Vec<Completion>,
+    /// Where they go: a handler, and the place of the first item there.
+    completions: Vec<(Arc<dyn ResultHandler>, usize, Outcome)>,
 }
 
 impl Output {
-    pub fn push(&mut self, handler: Arc<dyn ResultHandler>, index: usize, completed: Completed) {
-        self.completions.push(Completion {
-            handler,
-            index,
-            completed,
-        });
+    pub fn push(&mut self, handler: Arc<dyn ResultHandler>, index: usize, outcome: Outcome) {
+        self.completions.push((handler, index, outcome));
     }
 
     /// Packed values, some of the bytes. Neighbours are delivered together.
-    pub fn push_values(&mut self, handler: &Arc<dyn ResultHandler>, index: usize, count: u32, bytes: Range<usize>) {
-        if let Some(last) = self.completions.last_mut() {
-            if let Completed::Values(before, range) = &mut last.completed {
-                let next = last.index + *before as usize == index && range.end == bytes.start;
-                if next && Arc::ptr_eq(&last.handler, handler) {
-                    *before += count;
-                    range.end = bytes.end;
-                    return;
-                }
+    pub fn push_values(&mut self, handler: Arc<dyn ResultHandler>, index: usize, count: u32, bytes: Range<usize>) {
+        if let Some((before, first, Outcome::Values(known, range))) = self.completions.last_mut() {
+            let next = *first + *known as usize == index && range.end == bytes.start;
+            if next && Arc::ptr_eq(before, &handler) {
+                *known += count;
+                range.end = bytes.end;
+                return;
             }
         }
-        self.push(handler.clone(), index, Completed::Values(count, bytes));
+        self.push(handler, index, Outcome::Values(count, bytes));
     }
 
     /// Rings, delivers, and wakes the threads that wait. Returns how many items were delivered; their handlers are dropped by then.
@@ -58,19 +39,12 @@ impl Output {
         }
         let mut delivered = 0;
         let mut wake: Vec<Arc<dyn ResultHandler>> = Vec::new();
-        for Completion {
-            handler,
-            index,
-            completed,
-        } in self.completions.drain(..)
-        {
-            let outcome = match completed {
-                Completed::Values(count, range) => Outcome::Values(count, &self.bytes[range]),
-                Completed::Large(bytes) => Outcome::Large(bytes),
-                Completed::Failed(failure) => Outcome::Failed(failure),
+        for (handler, index, outcome) in self.completions.drain(..) {
+            delivered += match outcome {
+                Outcome::Values(count, _) => count as usize,
+                Outcome::Large(_) | Outcome::Failed(_) => 1,
             };
-            delivered += outcome.count();
-            if handler.deliver(index, outcome) {
+            if handler.deliver(index, outcome, &self.bytes) {
                 wake.push(handler);
             }
         }

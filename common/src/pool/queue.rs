@@ -19,10 +19,10 @@
 //!
 //! **A death costs one item**: see `ring`.
 
-use super::handles::{Failure, Unobserved};
+use super::handles::{Failure, Outcome, Unobserved};
 use super::job::{Job, Sent};
-use super::output::{Completed, Output};
-use super::ring::{Damaged, INLINE};
+use super::output::Output;
+use super::ring::INLINE;
 use super::slot::{Link, MIN_IN_FLIGHT, Slot};
 use crate::error::Error;
 use crate::os::Exit;
@@ -35,14 +35,17 @@ use std::time::Duration;
 const STRIKES_FOR_OWN_FAULT: u32 = 20;
 const STRIKES: u32 = 120;
 
+/// A worker whose depth is some times this gets as many jobs in a row: neighbours in memory.
+const RUN: usize = 16;
+
 /// The load of a worker that cannot take a job.
-const CANNOT_TAKE: u32 = u32::MAX;
+const CANNOT_TAKE: usize = usize::MAX;
 
 pub(super) struct Queue {
     jobs: VecDeque<Job>,
     slots: Vec<Slot>,
-    /// For each worker, how many jobs are in flight. (In one place, since the least is looked for each time.)
-    loads: Vec<u32>,
+    /// While jobs are dispatched: for each worker, how many jobs are in flight. (In one place, since the least is looked for each time.)
+    loads: Vec<usize>,
     /// For each worker, its strikes since one was ready last.
     strikes: Vec<u32>,
     max_tasks: u64,
@@ -58,14 +61,14 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub fn new(workers: usize, max_tasks: u64, unobserved: Arc<Unobserved>) -> Queue {
+    pub fn new(workers: usize, max_tasks: u64, least: usize, unobserved: Arc<Unobserved>) -> Queue {
         Queue {
             jobs: VecDeque::new(),
-            slots: (0..workers).map(|_| Slot::new(max_tasks, MIN_IN_FLIGHT)).collect(),
-            loads: vec![CANNOT_TAKE; workers],
+            slots: (0..workers).map(|_| Slot::new(max_tasks, least, &unobserved)).collect(),
+            loads: Vec::new(),
             strikes: vec![0; workers],
             max_tasks,
-            least: MIN_IN_FLIGHT,
+            least,
             unobserved,
             shutting_down: false,
             failed: None,
@@ -74,19 +77,16 @@ impl Queue {
     }
 
     /// Takes jobs in. They are dispatched later.
-    pub fn push(&mut self, jobs: impl IntoIterator<Item = Job>, out: &mut Output) {
-        self.jobs.extend(jobs);
+    pub fn push(&mut self, jobs: &mut VecDeque<Job>, out: &mut Output) {
+        if self.jobs.is_empty() {
+            std::mem::swap(&mut self.jobs, jobs);
+        } else {
+            self.jobs.append(jobs);
+        }
         let over = self.shutting_down.then_some(Error::Terminated);
         if let Some(error) = self.failed.clone().or(over) {
             self.fail_all(&error, out);
         }
-    }
-
-    /// There are more workers than processors: while one wakes up, others run. So nothing need be sent ahead at first, which keeps
-    /// tasks in order.
-    pub fn send_nothing_ahead(&mut self) {
-        self.least = 1;
-        self.slots.fill_with(|| Slot::new(self.max_tasks, 1));
     }
 
     /// Has every job been dispatched?
@@ -96,51 +96,48 @@ impl Queue {
 
     /// Gives jobs to workers, to each at most `ahead` ahead.
     pub fn dispatch(&mut self, ahead: usize, out: &mut Output) {
-        let mut unpublished = Vec::new();
-        loop {
-            if self.jobs.front().is_some_and(|job| job.count > 1) {
+        if self.jobs.is_empty() {
+            return;
+        }
+        self.loads.clear();
+        self.loads.extend(self.slots.iter().map(load));
+        while let Some(job) = self.jobs.front() {
+            if job.count > 1 {
                 self.split_jobs(self.idle());
             }
-            let Some(large) = self.jobs.front().map(|job| job.items.len() > INLINE) else {
-                break;
-            };
-            let Some(worker) = self.choose(ahead, large) else { break };
-            let Some(job) = self.jobs.pop_front() else { break };
-            match self.slots[worker].send(job) {
-                Ok(rest) => rest.into_iter().for_each(|job| self.jobs.push_front(job)),
-                Err((job, Damaged)) => {
-                    self.jobs.push_front(job);
-                    self.slots[worker].expel();
+            let Some((worker, run)) = self.choose(ahead) else { break };
+            let slot = &mut self.slots[worker];
+            for _ in 0..run {
+                if !self.jobs.front().is_some_and(|job| slot.has_room(job)) {
+                    break;
                 }
+                let rest = self.jobs.pop_front().and_then(|job| slot.send(job));
+                rest.into_iter().for_each(|job| self.jobs.push_front(job));
             }
-            self.update_load(worker);
-            if !unpublished.contains(&worker) {
-                unpublished.push(worker);
-            }
+            self.loads[worker] = load(slot);
         }
-        for worker in unpublished {
-            self.slots[worker].publish(out);
+        for slot in &mut self.slots {
+            slot.publish(out);
         }
     }
 
     fn idle(&self) -> usize {
-        self.loads.iter().filter(|&&load| load == 0).count()
+        self.slots.iter().filter(|slot| load(slot) == 0).count()
     }
 
-    /// The worker with the fewest jobs in flight, if it may have another one.
-    fn choose(&self, ahead: usize, large: bool) -> Option<usize> {
+    /// The worker with the fewest jobs in flight, if it may have more, and how many in a row: some, if it has many already, as
+    /// they are neighbours in memory.
+    fn choose(&self, ahead: usize) -> Option<(usize, usize)> {
+        let large = |job: &Job| job.items.len() > INLINE;
         let (worker, &load) = self.loads.iter().enumerate().min_by_key(|&(_, load)| load)?;
-        let limit = if large { 1 } else { ahead.min(self.slots[worker].depth) };
-        ((load as usize) < limit).then_some(worker)
-    }
-
-    fn update_load(&mut self, worker: usize) {
-        let slot = &self.slots[worker];
-        self.loads[worker] = if slot.can_take() {
-            slot.sent.len() as u32
-        } else {
-            CANNOT_TAKE
+        let depth = self.slots[worker].depth.min(ahead);
+        let (limit, run) = match self.jobs.front() {
+            Some(job) if large(job) => (1, 1),
+            _ if load == 0 => (depth, 1),
+            _ => (depth, (depth / RUN).max(1)),
         };
+        let small = self.jobs.iter().take(run).take_while(|job| !large(job)).count();
+        (load < limit).then_some((worker, small.max(1)))
     }
 
     /// Takes in what all workers have written. False: there was nothing.
@@ -155,12 +152,9 @@ impl Queue {
     fn collect(&mut self, worker: usize, out: &mut Output) -> bool {
         let slot = &mut self.slots[worker];
         let was_ready = slot.ready;
-        let something = slot.collect(&self.unobserved, out);
-        if something {
-            if slot.ready && !was_ready {
-                self.is_ready();
-            }
-            self.update_load(worker);
+        let something = slot.collect(out);
+        if slot.ready && !was_ready {
+            self.is_ready();
         }
         something
     }
@@ -181,7 +175,6 @@ impl Queue {
         for worker in 0..self.slots.len() {
             if self.is_overtaken(worker) && self.recall(worker) {
                 self.slots[worker].pause();
-                self.update_load(worker);
             }
         }
         self.dispatch(usize::MAX, out);
@@ -214,7 +207,6 @@ impl Queue {
     /// Takes back what a worker has not started. True: there was some.
     fn recall(&mut self, worker: usize) -> bool {
         let jobs = self.slots[worker].recall();
-        self.update_load(worker);
         let some = !jobs.is_empty();
         self.take_back(jobs);
         some
@@ -269,16 +261,14 @@ impl Queue {
         if stopped {
             self.recall(worker);
         }
-        self.update_load(worker);
     }
 
     /// A worker has ended. What it had not started goes back to the queue; what it was doing fails. If it never was ready, returns
     /// why, and whether by its own fault.
     pub fn exited(&mut self, worker: usize, exit: Exit, out: &mut Output) -> Option<(Error, bool)> {
         let slot = &mut self.slots[worker];
-        let (jobs, error, own_fault) = slot.exited(exit, &self.unobserved, out)?;
-        let slot = std::mem::replace(slot, Slot::new(self.max_tasks, self.least));
-        self.loads[worker] = CANNOT_TAKE;
+        let (jobs, error, own_fault) = slot.exited(exit, out)?;
+        let slot = std::mem::replace(slot, Slot::new(self.max_tasks, self.least, &self.unobserved));
         self.take_back(jobs);
         for sent in slot.sent {
             self.fail(sent, &error, out);
@@ -309,7 +299,6 @@ impl Queue {
         self.shutting_down = true;
         for worker in 0..self.slots.len() {
             self.slots[worker].shut_down(out);
-            self.update_load(worker);
         }
     }
 
@@ -318,7 +307,6 @@ impl Queue {
         self.shutting_down = true;
         for worker in 0..self.slots.len() {
             self.slots[worker].terminate();
-            self.update_load(worker);
         }
         self.fail_all(&Error::Terminated, out);
     }
@@ -344,9 +332,14 @@ impl Queue {
         for answered in sent.answered..sent.job.count {
             let failure = Failure::new(error.clone(), &self.unobserved);
             let index = sent.job.index + answered as usize;
-            out.push(sent.job.handler.clone(), index, Completed::Failed(failure));
+            out.push(sent.job.handler.clone(), index, Outcome::Failed(failure));
         }
     }
+}
+
+/// How many jobs are in flight to a worker that can take more.
+fn load(slot: &Slot) -> usize {
+    if slot.can_take() { slot.sent.len() } else { CANNOT_TAKE }
 }
 
 #[cfg(test)]

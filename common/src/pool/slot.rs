@@ -4,10 +4,10 @@
 //! it is expelled: killed, and never listened to again. All of this happens under the queue's lock.
 
 use super::claim;
-use super::handles::{Failure, Unobserved};
-use super::items::{LARGE, words};
+use super::handles::{Failure, Outcome, ResultHandler, Unobserved};
+use super::items::{LARGE, split_item, words};
 use super::job::{Job, Sent};
-use super::output::{Completed, Output};
+use super::output::Output;
 use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, recover_kept};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
 use super::system::{Process, Ringer, Sleeper};
@@ -25,7 +25,7 @@ use std::time::Duration;
 pub(super) const MIN_IN_FLIGHT: usize = 2;
 const MAX_IN_FLIGHT: usize = 128;
 
-/// Jobs that come back within this time are worth sending ahead.
+/// Jobs that are done within this time are worth sending ahead.
 const QUICK: Duration = Duration::from_micros(300);
 
 /// How often a large job may be sent to a worker that dies before it has all of it: it may need more memory than there is.
@@ -90,16 +90,19 @@ pub(super) struct Slot {
     tasks_left: u64,
     /// How many jobs may be in flight. It adapts: see [`Slot::adapt`].
     pub depth: usize,
+    /// Something was written that it does not see yet.
+    unpublished: bool,
     least: usize,
     answered_at: Instant,
-    /// How many words of room it needs before it can take a job.
-    waits_for_room: Option<u64>,
+    /// How many words of room it needs before it can take a job; 0: it has them.
+    waits_for_room: u64,
     upload: Option<Upload>,
     download: Option<Download>,
+    unobserved: Arc<Unobserved>,
 }
 
 impl Slot {
-    pub fn new(max_tasks: u64, least: usize) -> Slot {
+    pub fn new(max_tasks: u64, least: usize, unobserved: &Arc<Unobserved>) -> Slot {
         Slot {
             link: None,
             started: false,
@@ -116,10 +119,12 @@ impl Slot {
             tasks_left: max_tasks,
             depth: least,
             least,
+            unpublished: false,
             answered_at: Instant::now(),
-            waits_for_room: None,
+            waits_for_room: 0,
             upload: None,
             download: None,
+            unobserved: unobserved.clone(),
         }
     }
 
@@ -134,8 +139,12 @@ impl Slot {
     }
 
     pub fn can_take(&self) -> bool {
-        let waits = self.waits_for_room.is_some() || self.upload.is_some();
+        let waits = self.waits_for_room > 0 || self.upload.is_some();
         self.ready && !self.leaving && !self.damaged && !self.stopped && !waits && self.tasks_left > 0
+    }
+
+    fn name(&self) -> &str {
+        self.link.as_ref().map_or("", |link| &link.name)
     }
 
     fn first_unanswered(&self) -> u64 {
@@ -159,28 +168,22 @@ impl Slot {
         waiting.map(|sent| &sent.job)
     }
 
-    /// Writes a job to its ring. Returns what it does not take: all of it, if there is no room, or what is too much for it.
-    pub fn send(&mut self, mut job: Job) -> Result<Option<Job>, (Job, Damaged)> {
-        let Some(link) = self.link.clone() else {
-            return Ok(Some(job));
-        };
-        let rest = (u64::from(job.count) > self.tasks_left).then(|| job.split_off(self.tasks_left as u32));
-        let large = job.items.len() > INLINE;
-        let payload = if large { 0 } else { words(job.items.len()) };
-        let needed = TASK_WORDS + payload + TASK_WORDS; // there is always room for a shutdown
-        let ring = &link.page.tasks;
-        match self.tasks.has_room(ring, needed) {
-            Ok(true) => {}
-            Ok(false) => {
-                self.waits_for_room = Some(needed);
-                job.append(rest);
-                return Ok(Some(job));
-            }
-            Err(Damaged) => {
-                job.append(rest);
-                return Err((job, Damaged));
-            }
+    /// Is there room for a job? If not, it takes no other one until there is.
+    pub fn has_room(&mut self, job: &Job) -> bool {
+        let Some(link) = self.link.clone() else { return false };
+        // There is always room for a shutdown. (A large payload follows later.)
+        let needed = TASK_WORDS + words(job.items.len().min(INLINE)) + TASK_WORDS;
+        match self.tasks.has_room(&link.page.tasks, needed) {
+            Ok(true) => return true,
+            Ok(false) => self.waits_for_room = needed,
+            Err(Damaged) => self.expel(),
         }
+        false
+    }
+
+    /// Writes a job, for which there is room. Returns the items that are too many for it.
+    pub fn send(&mut self, mut job: Job) -> Option<Job> {
+        let rest = (u64::from(job.count) > self.tasks_left).then(|| job.split_off(self.tasks_left as u32));
         let header = TaskHeader {
             first: self.next,
             function: job.function,
@@ -188,12 +191,15 @@ impl Slot {
             label: job.index as u32,
             length: job.items.len() as u64,
         };
-        header.write(&mut self.tasks, ring);
-        if large {
-            self.upload = Some(Upload::Announced);
-        } else {
-            self.tasks.push_bytes(ring, &job.items);
+        if let Some(link) = &self.link {
+            header.write(&mut self.tasks, &link.page.tasks);
+            if job.items.len() > INLINE {
+                self.upload = Some(Upload::Announced);
+            } else {
+                self.tasks.push_bytes(&link.page.tasks, &job.items);
+            }
         }
+        self.unpublished = true;
         let count = u64::from(job.count);
         self.in_flight += count;
         self.next += count;
@@ -203,12 +209,12 @@ impl Slot {
             first: header.first,
             answered: 0,
         });
-        Ok(rest)
+        rest
     }
 
     /// Lets it see what was written.
-    pub fn publish(&self, out: &mut Output) {
-        if let Some(link) = &self.link {
+    pub fn publish(&mut self, out: &mut Output) {
+        if let Some(link) = self.link.as_ref().filter(|_| std::mem::take(&mut self.unpublished)) {
             self.tasks.publish(&link.page.tasks);
             if must_wake(&link.page.tasks.reader_asleep) {
                 out.bells.push(link.bell.clone());
@@ -217,14 +223,14 @@ impl Slot {
     }
 
     /// Takes in what it has written, and gives it what it waits for. False: there was nothing.
-    pub fn collect(&mut self, unobserved: &Arc<Unobserved>, out: &mut Output) -> bool {
-        let waits = self.upload.is_some() || self.waits_for_room.is_some();
+    pub fn collect(&mut self, out: &mut Output) -> bool {
+        let waits = self.upload.is_some() || self.waits_for_room > 0;
         let Some(link) = self.link().filter(|_| waits || self.has_written()).cloned() else {
             return false;
         };
         let before = self.sent.len();
         let mut collect = || -> Result<bool, Damaged> {
-            let read = self.read(&link, unobserved, out)?;
+            let read = self.read(&link, out)?;
             let written = self.upload(&link, out)?;
             Ok(self.find_room(&link)? || read || written)
         };
@@ -232,17 +238,15 @@ impl Slot {
             self.expel();
             return true;
         };
-        if something {
-            self.adapt(before - self.sent.len());
-            if self.ready && self.sent.is_empty() && self.tasks_left == 0 {
-                self.shut_down(out); // it has done its share: another one takes its place
-            }
+        self.adapt(before - self.sent.len(), &link);
+        if something && self.ready && self.sent.is_empty() && self.tasks_left == 0 {
+            self.shut_down(out); // it has done its share: another one takes its place
         }
         something
     }
 
     /// Reads its results to their end. True: there was something.
-    fn read(&mut self, link: &Link, unobserved: &Arc<Unobserved>, out: &mut Output) -> Result<bool, Damaged> {
+    fn read(&mut self, link: &Link, out: &mut Output) -> Result<bool, Damaged> {
         let ring = &link.page.results;
         let mut available = self.results.available(ring)?;
         if available == 0 {
@@ -253,7 +257,7 @@ impl Slot {
             self.results.pop_bytes(ring, count as usize, &mut download.item);
             available -= words(count as usize);
             download.left -= count;
-            self.finish_download(&link.name, unobserved, out)?;
+            self.finish_download(out)?;
         }
         let mut at = out.bytes.len();
         self.results.pop_bytes(ring, available as usize * WORD, &mut out.bytes);
@@ -262,57 +266,42 @@ impl Slot {
             out.bells.push(link.bell.clone());
         }
         while at < out.bytes.len() {
-            at = self.take(at, &link.name, unobserved, out)?;
+            at = self.take(at, out)?;
         }
         Ok(true)
     }
 
     /// Takes in what lies at `at` in the output's bytes: some values, or something else. Returns where that ends.
-    fn take(
-        &mut self,
-        at: usize,
-        name: &str,
-        unobserved: &Arc<Unobserved>,
-        out: &mut Output,
-    ) -> Result<usize, Damaged> {
+    fn take(&mut self, at: usize, out: &mut Output) -> Result<usize, Damaged> {
         let (count, end) = self.count_values(&out.bytes, at)?;
         if count > 0 {
-            let (handler, index) = self.due()?;
+            let (handler, index) = self.answer(count)?;
             out.push_values(handler, index, count, at..end);
-            self.answered(count);
             return Ok(end);
         }
-        let header = ResultHeader::from_word(word_at(&out.bytes, at).ok_or(Damaged)?)?;
+        let bytes = &out.bytes[at..];
+        let header = ResultHeader::from_word(word_at(bytes, 0).ok_or(Damaged)?)?;
         let is_due = match header.kind {
             Kind::Started | Kind::Ready | Kind::NotReady => !self.ready, // before the first task
             _ => !self.sent.is_empty() && header.is_of(self.first_unanswered()),
         };
-        if !is_due {
+        let whole = if header.length == LARGE {
+            let length = word_at(bytes, WORD).filter(|&length| length > INLINE as u64);
+            length.ok_or(Damaged)?.checked_add(2 * WORD as u64).ok_or(Damaged)?
+        } else {
+            WORD as u64 + u64::from(header.length)
+        };
+        let here = whole.min(bytes.len() as u64);
+        if !is_due || (here < whole && header.length != LARGE) {
             return Err(Damaged);
         }
-        let content = at + WORD;
-        if header.length == LARGE {
-            let length = word_at(&out.bytes, content)
-                .filter(|&length| length > INLINE as u64)
-                .ok_or(Damaged)?;
-            let whole = length.checked_add(2 * WORD as u64).ok_or(Damaged)?;
-            let here = whole.min((out.bytes.len() - at) as u64);
-            let end = at + here as usize;
-            self.download = Some(Download {
-                kind: header.kind,
-                left: whole - here,
-                item: out.bytes[at..end].to_vec(),
-            });
-            self.finish_download(name, unobserved, out)?;
-            return Ok(end.next_multiple_of(WORD));
-        }
-        let message = out
-            .bytes
-            .get(content..content + header.length as usize)
-            .ok_or(Damaged)?
-            .to_vec();
-        self.take_message(header.kind, &message, name, unobserved, out)?;
-        Ok(content + message.len().next_multiple_of(WORD))
+        self.download = Some(Download {
+            kind: header.kind,
+            left: whole - here,
+            item: bytes[..here as usize].to_vec(),
+        });
+        self.finish_download(out)?;
+        Ok(at + (here as usize).next_multiple_of(WORD))
     }
 
     /// How many values of the job that is due lie at `at`, one behind another, and where they end.
@@ -336,60 +325,43 @@ impl Slot {
         Ok((count, end))
     }
 
-    fn finish_download(&mut self, name: &str, unobserved: &Arc<Unobserved>, out: &mut Output) -> Result<(), Damaged> {
+    /// Takes in a large value, or what is no value, if all of it has come.
+    fn finish_download(&mut self, out: &mut Output) -> Result<(), Damaged> {
         let Some(Download { kind, item, .. }) = self.download.take_if(|download| download.left == 0) else {
             return Ok(());
         };
-        if kind != Kind::Value {
-            return self.take_message(kind, &item[2 * WORD..], name, unobserved, out);
-        }
-        let (handler, index) = self.due()?;
-        out.push(handler.clone(), index, Completed::Large(item));
-        self.answered(1);
-        Ok(())
-    }
-
-    /// Takes in what is no value.
-    fn take_message(
-        &mut self,
-        kind: Kind,
-        content: &[u8],
-        name: &str,
-        unobserved: &Arc<Unobserved>,
-        out: &mut Output,
-    ) -> Result<(), Damaged> {
+        let content = split_item(&item).unwrap_or_default().0;
         match kind {
             Kind::Started => self.started = true,
             Kind::Ready => self.ready = true,
             Kind::NotReady => self.not_ready = postcard::from_bytes(content).ok(),
             Kind::Request if self.upload == Some(Upload::Announced) => self.upload = Some(Upload::Written(0)),
+            Kind::Request => return Err(Damaged),
             Kind::Error => {
                 let error: RemoteError = postcard::from_bytes(content).map_err(|_| Damaged)?;
-                let failure = Failure::new(Error::remote(error, &format!("a task of {name}")), unobserved);
-                let (handler, index) = self.due()?;
-                out.push(handler.clone(), index, Completed::Failed(failure));
-                self.answered(1);
+                let error = Error::remote(error, &format!("a task of {}", self.name()));
+                let (handler, index) = self.answer(1)?;
+                out.push(handler, index, Outcome::Failed(Failure::new(error, &self.unobserved)));
             }
-            Kind::Request | Kind::Value => return Err(Damaged),
+            Kind::Value => {
+                let (handler, index) = self.answer(1)?;
+                out.push(handler, index, Outcome::Large(item));
+            }
         }
         Ok(())
     }
 
-    /// Where the result of the first unanswered item goes.
-    fn due(&self) -> Result<(&Arc<dyn super::handles::ResultHandler>, usize), Damaged> {
-        let sent = self.sent.front().ok_or(Damaged)?;
-        Ok((&sent.job.handler, sent.job.index + sent.answered as usize))
-    }
-
-    /// The first unanswered items, all of one job, are answered.
-    fn answered(&mut self, count: u32) {
+    /// The first unanswered items, all of one job, are answered. Returns where their results go.
+    fn answer(&mut self, count: u32) -> Result<(Arc<dyn ResultHandler>, usize), Damaged> {
+        let sent = self.sent.front_mut().ok_or(Damaged)?;
+        let index = sent.job.index + sent.answered as usize;
+        sent.answered += count;
         self.in_flight -= u64::from(count);
-        if let Some(sent) = self.sent.front_mut() {
-            sent.answered += count;
-            if sent.answered == sent.job.count {
-                self.sent.pop_front();
-            }
+        if sent.answered < sent.job.count {
+            return Ok((sent.job.handler.clone(), index));
         }
+        let finished = self.sent.pop_front().ok_or(Damaged)?;
+        Ok((finished.job.handler, index))
     }
 
     /// Writes as much of a large payload as there is room for, if it was asked for. True: something was written.
@@ -410,33 +382,38 @@ impl Slot {
         let piece = &rest[..rest.len().min(room as usize * WORD)];
         self.tasks.push_bytes(ring, piece);
         self.upload = (piece.len() < rest.len()).then_some(Upload::Written(written + piece.len()));
+        self.unpublished = true;
         self.publish(out);
         Ok(true)
     }
 
     /// Is there room now for what did not fit?
     fn find_room(&mut self, link: &Link) -> Result<bool, Damaged> {
-        let Some(needed) = self.waits_for_room else {
-            return Ok(false);
-        };
-        let found = self.tasks.has_room(&link.page.tasks, needed)?;
-        self.waits_for_room = Some(needed).filter(|_| !found);
+        let found = self.waits_for_room > 0 && self.tasks.has_room(&link.page.tasks, self.waits_for_room)?;
+        if found {
+            self.waits_for_room = 0;
+        }
         Ok(found)
     }
 
-    /// Sends more ahead to a worker whose jobs all came back quickly, less to one that others wait behind.
-    fn adapt(&mut self, answered: usize) {
+    /// Sends more ahead to a worker whose jobs are quickly done, by its own clock: it may have waited for a processor. Sends less
+    /// to one that others wait behind.
+    fn adapt(&mut self, answered: usize, link: &Link) {
         if answered == 0 {
             return;
         }
-        let now = Instant::now();
-        let quick = now.duration_since(self.answered_at) < QUICK;
-        if self.sent.is_empty() && answered >= self.depth && quick {
-            self.depth = (2 * self.depth).min(MAX_IN_FLIGHT);
-        } else if answered == 1 && !self.sent.is_empty() {
-            self.depth = (self.depth / 2).max(self.least);
+        if self.sent.is_empty() {
+            let quick = Duration::from_nanos(link.page.took.load(Relaxed)) < QUICK;
+            if quick && answered >= self.depth {
+                self.depth = (2 * self.depth).min(MAX_IN_FLIGHT);
+            }
+        } else if answered == 1 {
+            let now = Instant::now();
+            if now.duration_since(self.answered_at) >= QUICK {
+                self.depth = (self.depth / 2).max(self.least);
+            }
+            self.answered_at = now;
         }
-        self.answered_at = now;
     }
 
     /// Takes back the jobs that it has not started.
@@ -460,7 +437,7 @@ impl Slot {
     /// It does not run just now: nothing more for it until it has read on.
     pub fn pause(&mut self) {
         if self.sent.is_empty() {
-            self.waits_for_room = Some(CAPACITY);
+            self.waits_for_room = CAPACITY;
         }
     }
 
@@ -534,6 +511,7 @@ impl Slot {
             self.leaving = true;
             timeline::planned_end(link.process.pid());
             TaskHeader::SHUTDOWN.write(&mut self.tasks, &link.page.tasks);
+            self.unpublished = true;
             self.publish(out);
         }
     }
@@ -548,15 +526,10 @@ impl Slot {
 
     /// It has ended. Returns the jobs that it had not started, the one that it was doing, and why that fails; and whether, if it
     /// never was ready, that is its own fault.
-    pub fn exited(
-        &mut self,
-        exit: Exit,
-        unobserved: &Arc<Unobserved>,
-        out: &mut Output,
-    ) -> Option<(Vec<Job>, Error, bool)> {
+    pub fn exited(&mut self, exit: Exit, out: &mut Output) -> Option<(Vec<Job>, Error, bool)> {
         let link = self.link.clone()?;
         recover_kept(&link.page.results);
-        self.collect(unobserved, out);
+        self.collect(out);
         self.damaged |= exit == Exit::Code(PROTOCOL_ERROR);
         let name = &link.name;
         let (error, own_fault) = match self.not_ready.take() {

@@ -30,19 +30,19 @@ pub(super) fn supervise(
                     let _ = first.send(Ok(()));
                 }
                 let link = Arc::new(link);
-                if !shared.started(worker, &link) {
+                if !shared.with_queue(|queue, out| queue.started(worker, &link, out)) {
                     let _ = link.process.kill(); // it can fail only if the process has ended
                     link.process.wait();
                     return;
                 }
                 let exit = loop {
                     match link.process.wait_for_change() {
-                        Change::Stopped => shared.stopped(worker, true),
-                        Change::Continued => shared.stopped(worker, false),
+                        Change::Stopped => shared.with_queue(|queue, _| queue.stopped(worker, true)),
+                        Change::Continued => shared.with_queue(|queue, _| queue.stopped(worker, false)),
                         Change::Ended(exit) => break exit,
                     }
                 };
-                if let Some((error, own_fault)) = shared.exited(worker, exit) {
+                if let Some((error, own_fault)) = shared.with_queue(|queue, out| queue.exited(worker, exit, out)) {
                     shared.start_failed(worker, error, own_fault);
                 }
             }

@@ -12,6 +12,7 @@ use crate::error::RemoteError;
 use crate::function;
 use crate::os::{self, CAPACITY, Owner, Page, Ring, SharedPage};
 use crate::spawn::{self, Ends};
+use crate::sync::Instant;
 use crate::timeline;
 use std::io;
 use std::sync::Arc;
@@ -84,6 +85,8 @@ pub(super) struct Worker<'a> {
     /// Something was passed over.
     passed_over: bool,
     owner: Owner,
+    /// When it last had nothing to do.
+    busy_since: Instant,
 }
 
 fn damaged(_: Damaged) -> io::Error {
@@ -103,6 +106,7 @@ impl<'a> Worker<'a> {
             kept: 0,
             passed_over: false,
             owner: Owner::me(),
+            busy_since: Instant::now(),
         }
     }
 
@@ -160,7 +164,9 @@ impl<'a> Worker<'a> {
             return Ok(());
         }
         let (bell, pool_bell, passed_over) = (self.bell, self.pool_bell, &mut self.passed_over);
-        wait(&ring.reader_asleep, ready, || sleep(bell, pool_bell, passed_over))
+        wait(&ring.reader_asleep, ready, || sleep(bell, pool_bell, passed_over))?;
+        self.busy_since = Instant::now();
+        Ok(())
     }
 
     /// Asks for the payload of a large task, and reads it. False: the task was taken back.
@@ -260,6 +266,10 @@ impl<'a> Worker<'a> {
 
     /// Publishes what was written, and rings if the pool sleeps.
     fn wake_pool(&mut self) -> io::Result<()> {
+        if matches!(self.tasks.available(&self.page.tasks), Ok(0)) {
+            let took = self.busy_since.elapsed().as_nanos() as u64;
+            self.page.took.store(took, Relaxed);
+        }
         self.results.publish(&self.page.results);
         self.kept = 0;
         if must_wake(&self.page.results.reader_asleep) {

@@ -5,16 +5,11 @@ use crate::error::Error;
 use crate::pool::job::Job;
 use crate::pool::queue::Queue;
 use crate::sync::MutexGuard;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 impl Shared {
     pub fn queue(&self) -> MutexGuard<'_, Queue> {
         self.lock()
-    }
-
-    pub fn pending(&self) -> usize {
-        self.pending.load(Relaxed)
     }
 
     /// Another thread holds the queue, and has looked into the inbox already, when jobs are submitted.

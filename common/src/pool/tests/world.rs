@@ -120,7 +120,7 @@ impl Record {
 }
 
 impl ResultHandler for Record {
-    fn deliver(&self, index: usize, outcome: Outcome) -> bool {
+    fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool {
         let value = |index: usize, value: &[u8]| {
             assert!(
                 value == result(index, value.len()) || self.lock().tainted[index],
@@ -129,7 +129,8 @@ impl ResultHandler for Record {
             self.settle(index, Item::Delivered);
         };
         match outcome {
-            Outcome::Values(count, mut bytes) => {
+            Outcome::Values(count, range) => {
+                let mut bytes = &bytes[range];
                 for index in index..index + count as usize {
                     let (item, rest) = split_item(bytes).expect("a whole item");
                     value(index, item);
@@ -545,7 +546,7 @@ impl World {
     pub fn new(rng: Rng, workers: usize, max_tasks: u64, large: usize) -> World {
         World {
             rng,
-            shared: Shared::new(workers, max_tasks, bell().unwrap()),
+            shared: Shared::new(workers, max_tasks, 2, bell().unwrap()),
             workers: (0..workers).map(|_| None).collect(),
             record: Arc::default(),
             max_tasks,
@@ -571,7 +572,7 @@ impl World {
         if self.rng.one_in(2) {
             self.step(worker); // it may be quick
         }
-        assert!(self.shared.started(worker, &link));
+        assert!(self.shared.with_queue(|queue, out| queue.started(worker, &link, out)));
     }
 
     fn step(&mut self, worker: usize) -> bool {
@@ -612,7 +613,8 @@ impl World {
     fn notice_pause(&mut self, worker: usize) {
         if let Some(fake) = &mut self.workers[worker] {
             fake.known_as_paused = fake.paused;
-            self.shared.stopped(worker, fake.paused);
+            let paused = fake.paused;
+            self.shared.with_queue(|queue, _| queue.stopped(worker, paused));
         }
     }
 
@@ -621,7 +623,7 @@ impl World {
         let fake = self.workers[worker].take().expect("it was started");
         let before = self.record.lock().lost;
         self.record.lock().unfinished = fake.current;
-        if let Some((error, own_fault)) = self.shared.exited(worker, exit) {
+        if let Some((error, own_fault)) = self.shared.with_queue(|queue, out| queue.exited(worker, exit, out)) {
             assert!(
                 self.shared.strike(worker, error, own_fault).is_some(),
                 "the pool gave up"
