@@ -129,8 +129,11 @@ impl Shared {
     }
 
     /// Lets the queue go, then does what is to be done.
-    fn release(&self, queue: MutexGuard<Queue>, out: &mut Output) {
-        self.lock_inbox().hungry = queue.is_empty();
+    fn release(&self, mut queue: MutexGuard<Queue>, out: &mut Output) {
+        let hungry = queue.is_empty();
+        if hungry != std::mem::replace(&mut queue.hungry, hungry) {
+            self.lock_inbox().hungry = hungry;
+        }
         if queue.shutting_down {
             self.shutting_down.store(true, SeqCst);
         }

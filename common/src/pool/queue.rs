@@ -52,6 +52,8 @@ pub(super) struct Queue {
     /// How many jobs may be in flight per worker at first.
     least: usize,
     unobserved: Arc<Unobserved>,
+    /// What the inbox was told: there is nothing to dispatch.
+    pub hungry: bool,
     /// No worker is started any more: nothing is left to do, or nothing shall be done.
     pub shutting_down: bool,
     /// Why no worker can be had.
@@ -70,6 +72,7 @@ impl Queue {
             max_tasks,
             least,
             unobserved,
+            hungry: true,
             shutting_down: false,
             failed: None,
             never_ready: None,
