@@ -10,7 +10,7 @@ use super::items::Packed;
 use crate::error::Error;
 use crate::message::Message;
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::iter::FusedIterator;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -34,22 +34,20 @@ impl Pool {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn imap<A, R, I>(&self, f: fn(A) -> R, items: I) -> Imap<'_, A, R, I::IntoIter>
-    where
-        A: Message,
-        R: Message,
-        I: IntoIterator<Item = A>,
-    {
+    pub fn imap<A: Message, R: Message, I: IntoIterator<Item = A>>(
+        &self,
+        f: fn(A) -> R,
+        items: I,
+    ) -> Imap<'_, A, R, I::IntoIter> {
         Imap::new(self, f, items.into_iter(), true)
     }
 
     /// As [`imap`](Pool::imap), but yields results as they come.
-    pub fn imap_unordered<A, R, I>(&self, f: fn(A) -> R, items: I) -> Imap<'_, A, R, I::IntoIter>
-    where
-        A: Message,
-        R: Message,
-        I: IntoIterator<Item = A>,
-    {
+    pub fn imap_unordered<A: Message, R: Message, I: IntoIterator<Item = A>>(
+        &self,
+        f: fn(A) -> R,
+        items: I,
+    ) -> Imap<'_, A, R, I::IntoIter> {
         Imap::new(self, f, items.into_iter(), false)
     }
 }
@@ -74,10 +72,10 @@ pub struct Imap<'pool, A, R, I> {
     /// The input panicked: so will this, when what came before was yielded.
     panic: Option<Box<dyn Any + Send>>,
     stream: Arc<Watched<Stream>>,
-    /// Results that have come and may be yielded, in any order.
-    arrived: VecDeque<Arrived>,
-    /// Results that wait for one before them; `None`: the order does not matter.
-    early: Option<BTreeMap<usize, Result<Packed, Failure>>>,
+    /// Results that have come, by their items' places.
+    arrived: BTreeMap<usize, Result<Packed, Failure>>,
+    /// A result waits for those before it.
+    ordered: bool,
     /// Items taken, items that came back, and items yielded.
     taken: usize,
     returned: usize,
@@ -88,8 +86,6 @@ pub struct Imap<'pool, A, R, I> {
     /// How many items may be ahead, as far as is known: more, the more have come back.
     window: usize,
     quick: bool,
-    /// This is a forked copy, and has said so.
-    over: bool,
 }
 
 impl<A, R, I> fmt::Debug for Imap<'_, A, R, I> {
@@ -110,8 +106,8 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
             input: Some(input),
             panic: None,
             stream: Watched::new(Stream::default()),
-            arrived: VecDeque::new(),
-            early: ordered.then(BTreeMap::new),
+            arrived: BTreeMap::new(),
+            ordered,
             taken: 0,
             returned: 0,
             yielded: 0,
@@ -119,7 +115,6 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
             returned_bytes: 0,
             window: 2 * pool.processes(),
             quick: false,
-            over: false,
         }
     }
 
@@ -135,6 +130,12 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
         self.taken - self.yielded
     }
 
+    /// Is there a result that may be yielded?
+    fn has_next(&self) -> bool {
+        let first = self.arrived.first_key_value();
+        first.is_some_and(|(&index, _)| index == self.yielded || !self.ordered)
+    }
+
     /// Takes in what has come.
     fn receive(&mut self, wait: bool) -> Result<(), Error> {
         let arrived = self.stream.take(wait)?;
@@ -142,29 +143,16 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
         let bytes = |(_, value): &Arrived| value.as_ref().map_or(0, |packed| packed.len());
         self.returned_bytes += arrived.iter().map(bytes).sum::<usize>();
         self.window = (self.window + arrived.len()).min(AHEAD);
-        match &mut self.early {
-            None => self.arrived.extend(arrived),
-            Some(early) => {
-                early.extend(arrived);
-                let mut next = self.yielded + self.arrived.len();
-                while let Some(value) = early.remove(&next) {
-                    self.arrived.push_back((next, value));
-                    next += 1;
-                }
-            }
-        }
+        self.arrived.extend(arrived);
         Ok(())
     }
 }
 
-impl<A, R, I> Imap<'_, A, R, I>
-where
-    A: Message,
-    R: Message,
-    I: Iterator<Item = A>,
-{
+impl<A: Message, R: Message, I: Iterator<Item = A>> Imap<'_, A, R, I> {
+    /// Nothing more comes: this is a forked copy.
     fn end_with(&mut self, error: Error) -> Option<Result<R, Error>> {
-        self.over = true;
+        self.input = None;
+        self.returned = self.taken;
         Some(Err(error))
     }
 
@@ -194,41 +182,30 @@ where
     }
 }
 
-impl<A, R, I> Iterator for Imap<'_, A, R, I>
-where
-    A: Message,
-    R: Message,
-    I: Iterator<Item = A>,
-{
+impl<A: Message, R: Message, I: Iterator<Item = A>> Iterator for Imap<'_, A, R, I> {
     type Item = Result<R, Error>;
 
     fn next(&mut self) -> Option<Result<R, Error>> {
-        while !self.over {
-            if self.arrived.is_empty() {
+        loop {
+            if !self.has_next() && self.returned < self.taken {
                 if let Err(error) = self.receive(false) {
                     return self.end_with(error);
                 }
             }
+            let has_next = self.has_next();
             let may_feed = self.input.is_some() && self.ahead() < self.limit();
-            if may_feed && (self.arrived.is_empty() || (self.quick && self.ahead() < self.limit() / 2)) {
+            if may_feed && (!has_next || (self.quick && self.ahead() < self.limit() / 2)) {
                 self.feed();
-            } else if let Some((_, value)) = self.arrived.pop_front() {
+            } else if has_next {
                 self.yielded += 1;
-                return Some(Stream::decode(value));
+                return self.arrived.pop_first().map(|(_, value)| Stream::decode(value));
             } else if self.returned == self.taken {
                 return self.panic.take().map(|panic| resume_unwind(panic));
             } else if let Err(error) = self.receive(true) {
                 return self.end_with(error);
             }
         }
-        None
     }
 }
 
-impl<A, R, I> FusedIterator for Imap<'_, A, R, I>
-where
-    A: Message,
-    R: Message,
-    I: Iterator<Item = A>,
-{
-}
+impl<A: Message, R: Message, I: Iterator<Item = A>> FusedIterator for Imap<'_, A, R, I> {}

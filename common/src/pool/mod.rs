@@ -98,6 +98,7 @@ pub use imap::Imap;
 /// A pool that is dropped without `close` is terminated, like Python's at the end of a `with` block.
 ///
 /// Source: [`multiprocessing.pool.Pool`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool).
+#[derive(Debug)]
 #[must_use = "dropping the pool terminates it"]
 pub struct Pool {
     core: Core,
@@ -169,6 +170,14 @@ impl Core {
     }
 }
 
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("processes", &self.processes)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for Core {
     fn drop(&mut self) {
         if self.collector.is_some() {
@@ -178,6 +187,7 @@ impl Drop for Core {
 }
 
 /// How a pool is to be; made by [`Pool::builder`].
+#[derive(Default)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct PoolBuilder {
     processes: Option<usize>,
@@ -293,11 +303,7 @@ impl Pool {
 
     /// For an initializer, and for workers that are replaced after some tasks.
     pub fn builder() -> PoolBuilder {
-        PoolBuilder {
-            processes: None,
-            max_tasks: None,
-            initializer: None,
-        }
+        PoolBuilder::default()
     }
 
     /// How many workers it has.
@@ -475,14 +481,6 @@ impl Pool {
     pub fn terminate(self) {}
 }
 
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("processes", &self.core.processes)
-            .finish_non_exhaustive()
-    }
-}
-
 impl fmt::Debug for PoolBuilder {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let mut builder = f.debug_struct("PoolBuilder");
@@ -497,6 +495,7 @@ impl fmt::Debug for PoolBuilder {
 ///
 /// Dropping it is the same as [`join`](ClosedPool::join): accepted tasks are finished. (While a panic unwinds, it is
 /// terminated.)
+#[derive(Debug)]
 #[must_use = "dropping a closed pool waits for its tasks: call `join` to see what went wrong"]
 pub struct ClosedPool {
     core: Core,
@@ -518,14 +517,6 @@ impl ClosedPool {
     /// Ends the workers now; see [`Pool::terminate`].
     pub fn terminate(mut self) {
         self.core.closed = false;
-    }
-}
-
-impl fmt::Debug for ClosedPool {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("ClosedPool")
-            .field("processes", &self.core.processes)
-            .finish_non_exhaustive()
     }
 }
 
