@@ -44,6 +44,7 @@ const ORDER: &[&str] = &[
     "pool/handles.rs",
     "pool/job.rs",
     "pool/output.rs",
+    "pool/depth.rs",
     "pool/slot.rs",
     "pool/queue.rs",
     "pool/collector.rs",

@@ -6,7 +6,7 @@
 
 use std::ops::Deref;
 
-const WORD: usize = size_of::<u64>();
+pub(super) const WORD: usize = size_of::<u64>();
 
 /// The length stands in the next word.
 pub(super) const LARGE: u32 = u32::MAX;
@@ -14,6 +14,11 @@ pub(super) const LARGE: u32 = u32::MAX;
 /// How many words `bytes` bytes take.
 pub(super) fn words(bytes: usize) -> u64 {
     bytes.div_ceil(WORD) as u64
+}
+
+/// The word at a place among bytes.
+pub(super) fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
 }
 
 /// Appends an item: what `write` appends, with its length before it. On an error, `bytes` is as before.

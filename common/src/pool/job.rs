@@ -1,8 +1,10 @@
 //! What is to be done: calls of one function, with consecutive items.
 
 use super::handles::ResultHandler;
-use super::items::{Packed, skip_items};
+use super::items::{LARGE, Packed, WORD, skip_items, word_at};
+use super::ring::{Damaged, Kind, ResultHeader};
 use crate::os::CodeRef;
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -43,7 +45,7 @@ impl Job {
     }
 }
 
-/// A job in flight.
+/// A job that a worker was sent.
 pub(super) struct Sent {
     pub job: Job,
     /// Its first item's number at this worker.
@@ -55,5 +57,113 @@ pub(super) struct Sent {
 impl Sent {
     pub fn unanswered(&self) -> Range<u64> {
         self.first + u64::from(self.answered)..self.first + u64::from(self.job.count)
+    }
+}
+
+/// What one worker was sent and has not answered.
+#[derive(Default)]
+pub(super) struct InFlight {
+    /// In the order in which they were sent; the worker does them in that order.
+    pub sent: VecDeque<Sent>,
+    /// The number of the next item to be sent.
+    next: u64,
+    /// Items that it was sent, without those taken back, and items that it has answered.
+    accepted: u64,
+    answered: u64,
+}
+
+impl InFlight {
+    pub fn push(&mut self, job: Job) {
+        let (first, count) = (self.next, u64::from(job.count));
+        self.next += count;
+        self.accepted += count;
+        self.sent.push_back(Sent {
+            job,
+            first,
+            answered: 0,
+        });
+    }
+
+    /// The number of the next item to be sent.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// How many items it was given in all.
+    pub fn accepted(&self) -> u64 {
+        self.accepted
+    }
+
+    /// How many of them it has not answered.
+    pub fn items(&self) -> u64 {
+        self.accepted - self.answered
+    }
+
+    pub fn first_unanswered(&self) -> u64 {
+        self.sent.front().map_or(self.next, |sent| sent.unanswered().start)
+    }
+
+    /// The number of an item that the worker says it will start next: it does so in order, and with what it was sent.
+    pub fn check_next(&self, next: u64) -> Result<u64, Damaged> {
+        let possible = self.first_unanswered()..=self.next;
+        possible.contains(&next).then_some(next).ok_or(Damaged)
+    }
+
+    /// How many values of the job that is due lie at `at`, one behind another, and where they end.
+    pub fn count_values(&self, bytes: &[u8], at: usize) -> Result<(u32, usize), Damaged> {
+        let Some(due) = self.sent.front().map(Sent::unanswered) else {
+            return Ok((0, at));
+        };
+        let (mut count, mut end) = (0, at);
+        for item in due {
+            let Some(word) = word_at(bytes, end) else { break };
+            let header = ResultHeader::from_word(word)?;
+            if header.kind != Kind::Value || header.length == LARGE {
+                break;
+            }
+            end += WORD + (header.length as usize).next_multiple_of(WORD);
+            if !header.is_of(item) || end > bytes.len() {
+                return Err(Damaged);
+            }
+            count += 1;
+        }
+        Ok((count, end))
+    }
+
+    /// The first unanswered items, all of one job, are answered. Returns where their results go.
+    pub fn answer(&mut self, count: u32) -> Result<(Arc<dyn ResultHandler>, usize), Damaged> {
+        let sent = self.sent.front_mut().ok_or(Damaged)?;
+        let index = sent.job.index + sent.answered as usize;
+        sent.answered += count;
+        self.answered += u64::from(count);
+        if sent.answered < sent.job.count {
+            return Ok((sent.job.handler.clone(), index));
+        }
+        let finished = self.sent.pop_front().ok_or(Damaged)?;
+        Ok((finished.job.handler, index))
+    }
+
+    /// Takes back the jobs from item number `first` on.
+    pub fn take_back(&mut self, first: u64) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        while let Some(mut sent) = self.sent.pop_back() {
+            if sent.unanswered().end <= first {
+                self.sent.push_back(sent);
+                break;
+            }
+            let kept = first.max(sent.unanswered().start) - sent.first;
+            let job = if kept == 0 {
+                sent.job
+            } else {
+                let rest = sent.job.split_off(kept as u32);
+                if sent.answered < sent.job.count {
+                    self.sent.push_back(sent);
+                }
+                rest
+            };
+            self.accepted -= u64::from(job.count);
+            jobs.push(job);
+        }
+        jobs
     }
 }

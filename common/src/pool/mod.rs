@@ -23,6 +23,7 @@ use system::bell;
 
 mod claim;
 mod collector;
+mod depth;
 mod handles;
 mod imap;
 mod items;
@@ -265,7 +266,7 @@ impl PoolBuilder {
         let max_tasks = self.max_tasks.map_or(u64::MAX, |tasks| tasks as u64);
         let bells = bell().map_err(|error| Error::start(&what(), error))?;
         // While one of many workers wakes up, others run: then nothing need be sent ahead at first, which keeps tasks in order.
-        let ahead = if processes > cores() { 1 } else { 2 };
+        let ahead = if processes > cores() { 1 } else { queue::FEW };
         let mut core = Core {
             shared: Arc::new(Shared::new(processes, max_tasks, ahead, bells)),
             supervisors: Vec::new(),

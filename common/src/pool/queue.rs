@@ -23,7 +23,8 @@ use super::handles::{Failure, Outcome, Unobserved};
 use super::job::{Job, Sent};
 use super::output::Output;
 use super::ring::INLINE;
-use super::slot::{Link, MIN_IN_FLIGHT, Slot};
+use super::slot::Slot;
+use super::system::Link;
 use crate::error::Error;
 use crate::os::Exit;
 use std::collections::VecDeque;
@@ -37,6 +38,9 @@ const STRIKES: u32 = 120;
 
 /// A worker whose depth is some times this gets as many jobs in a row: neighbours in memory.
 const RUN: usize = 16;
+
+/// How many jobs may be in flight per worker at first (fewer, where others have work for the processors).
+pub(super) const FEW: usize = 2;
 
 /// The load of a worker that cannot take a job.
 const CANNOT_TAKE: usize = usize::MAX;
@@ -133,7 +137,7 @@ impl Queue {
     fn choose(&self, ahead: usize) -> Option<(usize, usize)> {
         let large = |job: &Job| job.items.len() > INLINE;
         let (worker, &load) = self.loads.iter().enumerate().min_by_key(|&(_, load)| load)?;
-        let depth = self.slots[worker].depth.min(ahead);
+        let depth = self.slots[worker].depth.get().min(ahead);
         let (limit, run) = match self.jobs.front() {
             Some(job) if large(job) => (1, 1),
             _ if load == 0 => (depth, 1),
@@ -167,7 +171,7 @@ impl Queue {
         self.strikes.fill(0);
         self.never_ready = None;
         for worker in 0..self.slots.len() {
-            if self.slots[worker].in_flight > 1 {
+            if self.slots[worker].in_flight.items() > 1 {
                 self.recall(worker);
             }
         }
@@ -188,7 +192,7 @@ impl Queue {
         let mut parts = idle;
         for worker in 0..self.slots.len() {
             // A single item will be started at once.
-            parts += usize::from(self.slots[worker].in_flight > 1 && self.recall(worker));
+            parts += usize::from(self.slots[worker].in_flight.items() > 1 && self.recall(worker));
         }
         if parts > idle {
             self.split_jobs(parts);
@@ -200,8 +204,8 @@ impl Queue {
     fn is_overtaken(&self, worker: usize) -> bool {
         let Some(next) = self.jobs.front() else { return false };
         let slot = &self.slots[worker];
-        let places = (MIN_IN_FLIGHT * self.slots.len()) as u64;
-        let few = (1..=MIN_IN_FLIGHT).contains(&slot.sent.len()); // many are sent back in no time
+        let places = 2 * self.slots.len() as u64;
+        let few = (1..=FEW).contains(&slot.in_flight.sent.len()); // many are sent back in no time
         few && slot
             .first_waiting()
             .is_some_and(|waiting| waiting.sequence + places < next.sequence)
@@ -273,7 +277,7 @@ impl Queue {
         let (jobs, error, own_fault) = slot.exited(exit, out)?;
         let slot = std::mem::replace(slot, Slot::new(self.max_tasks, self.least, &self.unobserved));
         self.take_back(jobs);
-        for sent in slot.sent {
+        for sent in slot.in_flight.sent {
             self.fail(sent, &error, out);
         }
         (!slot.ready).then_some((error, own_fault))
@@ -317,7 +321,7 @@ impl Queue {
     /// Fails everything that is not answered.
     fn fail_all(&mut self, error: &Error, out: &mut Output) {
         for worker in 0..self.slots.len() {
-            for sent in std::mem::take(&mut self.slots[worker].sent) {
+            for sent in std::mem::take(&mut self.slots[worker].in_flight.sent) {
                 self.fail(sent, error, out);
             }
         }
@@ -342,7 +346,11 @@ impl Queue {
 
 /// How many jobs are in flight to a worker that can take more.
 fn load(slot: &Slot) -> usize {
-    if slot.can_take() { slot.sent.len() } else { CANNOT_TAKE }
+    if slot.can_take() {
+        slot.in_flight.sent.len()
+    } else {
+        CANNOT_TAKE
+    }
 }
 
 #[cfg(test)]

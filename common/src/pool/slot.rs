@@ -4,48 +4,23 @@
 //! it is expelled: killed, and never listened to again. All of this happens under the queue's lock.
 
 use super::claim;
-use super::handles::{Failure, Outcome, ResultHandler, Unobserved};
-use super::items::{LARGE, split_item, words};
-use super::job::{Job, Sent};
+use super::depth::Depth;
+use super::handles::{Failure, Outcome, Unobserved};
+use super::items::{LARGE, WORD, split_item, word_at, words};
+use super::job::{InFlight, Job};
 use super::output::Output;
 use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, recover_kept};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
-use super::system::{Process, Ringer, Sleeper};
+use super::system::Link;
 use super::worker::PROTOCOL_ERROR;
 use crate::error::{Error, RemoteError};
-use crate::os::{CAPACITY, Exit, SharedPage};
-use crate::sync::Instant;
+use crate::os::{CAPACITY, Exit};
 use crate::timeline;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::time::Duration;
-
-/// How many jobs may be in flight per worker: at first (fewer, where others have work for the processors), and at most.
-pub(super) const MIN_IN_FLIGHT: usize = 2;
-const MAX_IN_FLIGHT: usize = 128;
-
-/// Jobs that are done within this time are worth sending ahead.
-const QUICK: Duration = Duration::from_micros(300);
 
 /// How often a large job may be sent to a worker that dies before it has all of it: it may need more memory than there is.
 const MAX_DELIVERIES: u8 = 3;
-
-const WORD: usize = size_of::<u64>();
-
-fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
-}
-
-/// A worker's process, and what leads to it.
-pub(super) struct Link {
-    pub name: String,
-    pub page: SharedPage,
-    pub bell: Arc<Ringer>,
-    /// Its end of the bell is open here too: so ringing for one that is dead is no broken pipe.
-    pub _sleeper: Sleeper,
-    pub process: Process,
-}
 
 /// The payload of a large job.
 #[derive(Clone, Copy, PartialEq)]
@@ -64,6 +39,7 @@ struct Download {
     item: Vec<u8>,
 }
 
+#[derive(Default)]
 pub(super) struct Slot {
     /// `None`: there is no worker just now.
     link: Option<Arc<Link>>,
@@ -80,20 +56,12 @@ pub(super) struct Slot {
     not_ready: Option<RemoteError>,
     tasks: Writer,
     results: Reader,
-    /// In the order in which they were sent.
-    pub sent: VecDeque<Sent>,
-    /// Items sent and not answered, without those taken back.
-    pub in_flight: u64,
-    /// The number of the next item to be sent.
-    next: u64,
-    /// How many items it may still be sent (`maxtasksperchild`).
-    tasks_left: u64,
-    /// How many jobs may be in flight. It adapts: see [`Slot::adapt`].
-    pub depth: usize,
+    pub in_flight: InFlight,
+    /// How many items it may be given (`maxtasksperchild`).
+    max_tasks: u64,
+    pub depth: Depth,
     /// Something was written that it does not see yet.
     unpublished: bool,
-    least: usize,
-    answered_at: Instant,
     /// How many words of room it needs before it can take a job; 0: it has them.
     waits_for_room: u64,
     upload: Option<Upload>,
@@ -104,27 +72,10 @@ pub(super) struct Slot {
 impl Slot {
     pub fn new(max_tasks: u64, least: usize, unobserved: &Arc<Unobserved>) -> Slot {
         Slot {
-            link: None,
-            started: false,
-            ready: false,
-            stopped: false,
-            leaving: false,
-            damaged: false,
-            not_ready: None,
-            tasks: Writer::default(),
-            results: Reader::default(),
-            sent: VecDeque::new(),
-            in_flight: 0,
-            next: 0,
-            tasks_left: max_tasks,
-            depth: least,
-            least,
-            unpublished: false,
-            answered_at: Instant::now(),
-            waits_for_room: 0,
-            upload: None,
-            download: None,
+            max_tasks,
+            depth: Depth::new(least),
             unobserved: unobserved.clone(),
+            ..Slot::default()
         }
     }
 
@@ -140,31 +91,22 @@ impl Slot {
 
     pub fn can_take(&self) -> bool {
         let waits = self.waits_for_room > 0 || self.upload.is_some();
-        self.ready && !self.leaving && !self.damaged && !self.stopped && !waits && self.tasks_left > 0
+        self.ready && !self.leaving && !self.damaged && !self.stopped && !waits && self.tasks_left() > 0
+    }
+
+    /// How many items it may still be given.
+    fn tasks_left(&self) -> u64 {
+        self.max_tasks - self.in_flight.accepted()
     }
 
     fn name(&self) -> &str {
         self.link.as_ref().map_or("", |link| &link.name)
     }
 
-    fn first_unanswered(&self) -> u64 {
-        self.sent.front().map_or(self.next, |sent| sent.unanswered().start)
-    }
-
-    /// The number of an item that the worker will start next: it does so in order, and with what it was sent.
-    fn check_next(&self, next: u64) -> Result<u64, Damaged> {
-        let possible = self.first_unanswered()..=self.next;
-        if possible.contains(&next) {
-            Ok(next)
-        } else {
-            Err(Damaged)
-        }
-    }
-
     /// The first job that it has not begun.
     pub fn first_waiting(&self) -> Option<&Job> {
         let started = self.link.as_ref()?.page.next.load(Acquire);
-        let waiting = self.sent.iter().find(|sent| sent.first >= started);
+        let waiting = self.in_flight.sent.iter().find(|sent| sent.first >= started);
         waiting.map(|sent| &sent.job)
     }
 
@@ -183,9 +125,9 @@ impl Slot {
 
     /// Writes a job, for which there is room. Returns the items that are too many for it.
     pub fn send(&mut self, mut job: Job) -> Option<Job> {
-        let rest = (u64::from(job.count) > self.tasks_left).then(|| job.split_off(self.tasks_left as u32));
+        let rest = (u64::from(job.count) > self.tasks_left()).then(|| job.split_off(self.tasks_left() as u32));
         let header = TaskHeader {
-            first: self.next,
+            first: self.in_flight.next(),
             function: job.function,
             count: job.count,
             label: job.index as u32,
@@ -200,15 +142,7 @@ impl Slot {
             }
         }
         self.unpublished = true;
-        let count = u64::from(job.count);
-        self.in_flight += count;
-        self.next += count;
-        self.tasks_left -= count;
-        self.sent.push_back(Sent {
-            job,
-            first: header.first,
-            answered: 0,
-        });
+        self.in_flight.push(job);
         rest
     }
 
@@ -228,7 +162,7 @@ impl Slot {
         let Some(link) = self.link().filter(|_| waits || self.has_written()).cloned() else {
             return false;
         };
-        let before = self.sent.len();
+        let before = self.in_flight.sent.len();
         let mut collect = || -> Result<bool, Damaged> {
             let read = self.read(&link, out)?;
             let written = self.upload(&link, out)?;
@@ -238,8 +172,9 @@ impl Slot {
             self.expel();
             return true;
         };
-        self.adapt(before - self.sent.len(), &link);
-        if something && self.ready && self.sent.is_empty() && self.tasks_left == 0 {
+        let left = self.in_flight.sent.len();
+        self.depth.adapt(before - left, left, &link.page.took);
+        if something && self.ready && self.in_flight.sent.is_empty() && self.tasks_left() == 0 {
             self.shut_down(out); // it has done its share: another one takes its place
         }
         something
@@ -273,9 +208,9 @@ impl Slot {
 
     /// Takes in what lies at `at` in the output's bytes: some values, or something else. Returns where that ends.
     fn take(&mut self, at: usize, out: &mut Output) -> Result<usize, Damaged> {
-        let (count, end) = self.count_values(&out.bytes, at)?;
+        let (count, end) = self.in_flight.count_values(&out.bytes, at)?;
         if count > 0 {
-            let (handler, index) = self.answer(count)?;
+            let (handler, index) = self.in_flight.answer(count)?;
             out.push_values(handler, index, count, at..end);
             return Ok(end);
         }
@@ -283,7 +218,7 @@ impl Slot {
         let header = ResultHeader::from_word(word_at(bytes, 0).ok_or(Damaged)?)?;
         let is_due = match header.kind {
             Kind::Started | Kind::Ready | Kind::NotReady => !self.ready, // before the first task
-            _ => !self.sent.is_empty() && header.is_of(self.first_unanswered()),
+            _ => !self.in_flight.sent.is_empty() && header.is_of(self.in_flight.first_unanswered()),
         };
         let whole = if header.length == LARGE {
             let length = word_at(bytes, WORD).filter(|&length| length > INLINE as u64);
@@ -304,27 +239,6 @@ impl Slot {
         Ok(at + (here as usize).next_multiple_of(WORD))
     }
 
-    /// How many values of the job that is due lie at `at`, one behind another, and where they end.
-    fn count_values(&self, bytes: &[u8], at: usize) -> Result<(u32, usize), Damaged> {
-        let Some(due) = self.sent.front().map(Sent::unanswered) else {
-            return Ok((0, at));
-        };
-        let (mut count, mut end) = (0, at);
-        for item in due {
-            let Some(word) = word_at(bytes, end) else { break };
-            let header = ResultHeader::from_word(word)?;
-            if header.kind != Kind::Value || header.length == LARGE {
-                break;
-            }
-            end += WORD + (header.length as usize).next_multiple_of(WORD);
-            if !header.is_of(item) || end > bytes.len() {
-                return Err(Damaged);
-            }
-            count += 1;
-        }
-        Ok((count, end))
-    }
-
     /// Takes in a large value, or what is no value, if all of it has come.
     fn finish_download(&mut self, out: &mut Output) -> Result<(), Damaged> {
         let Some(Download { kind, item, .. }) = self.download.take_if(|download| download.left == 0) else {
@@ -340,33 +254,20 @@ impl Slot {
             Kind::Error => {
                 let error: RemoteError = postcard::from_bytes(content).map_err(|_| Damaged)?;
                 let error = Error::remote(error, &format!("a task of {}", self.name()));
-                let (handler, index) = self.answer(1)?;
+                let (handler, index) = self.in_flight.answer(1)?;
                 out.push(handler, index, Outcome::Failed(Failure::new(error, &self.unobserved)));
             }
             Kind::Value => {
-                let (handler, index) = self.answer(1)?;
+                let (handler, index) = self.in_flight.answer(1)?;
                 out.push(handler, index, Outcome::Large(item));
             }
         }
         Ok(())
     }
 
-    /// The first unanswered items, all of one job, are answered. Returns where their results go.
-    fn answer(&mut self, count: u32) -> Result<(Arc<dyn ResultHandler>, usize), Damaged> {
-        let sent = self.sent.front_mut().ok_or(Damaged)?;
-        let index = sent.job.index + sent.answered as usize;
-        sent.answered += count;
-        self.in_flight -= u64::from(count);
-        if sent.answered < sent.job.count {
-            return Ok((sent.job.handler.clone(), index));
-        }
-        let finished = self.sent.pop_front().ok_or(Damaged)?;
-        Ok((finished.job.handler, index))
-    }
-
     /// Writes as much of a large payload as there is room for, if it was asked for. True: something was written.
     fn upload(&mut self, link: &Link, out: &mut Output) -> Result<bool, Damaged> {
-        let (Some(Upload::Written(written)), Some(sent)) = (self.upload, self.sent.front()) else {
+        let (Some(Upload::Written(written)), Some(sent)) = (self.upload, self.in_flight.sent.front()) else {
             return Ok(false);
         };
         let ring = &link.page.tasks;
@@ -396,70 +297,33 @@ impl Slot {
         Ok(found)
     }
 
-    /// Sends more ahead to a worker whose jobs are quickly done, by its own clock: it may have waited for a processor. Sends less
-    /// to one that others wait behind.
-    fn adapt(&mut self, answered: usize, link: &Link) {
-        if answered == 0 {
-            return;
-        }
-        if self.sent.is_empty() {
-            let quick = Duration::from_nanos(link.page.took.load(Relaxed)) < QUICK;
-            if quick && answered >= self.depth {
-                self.depth = (2 * self.depth).min(MAX_IN_FLIGHT);
-            }
-        } else if answered == 1 {
-            let now = Instant::now();
-            if now.duration_since(self.answered_at) >= QUICK {
-                self.depth = (self.depth / 2).max(self.least);
-            }
-            self.answered_at = now;
-        }
-    }
-
     /// Takes back the jobs that it has not started.
     pub fn recall(&mut self) -> Vec<Job> {
-        let Some(link) = self.link().filter(|_| self.in_flight > 0 && self.upload.is_none()) else {
+        let Some(link) = self
+            .link()
+            .filter(|_| self.in_flight.items() > 0 && self.upload.is_none())
+        else {
             return Vec::new();
         };
         let recall = || {
-            if self.check_next(link.page.next.load(Acquire))? == self.next {
-                return Ok(self.next);
+            if self.in_flight.check_next(link.page.next.load(Acquire))? == self.in_flight.next() {
+                return Ok(self.in_flight.next());
             }
-            self.check_next(claim::recall(&link.page.next, self.next))
+            self.in_flight
+                .check_next(claim::recall(&link.page.next, self.in_flight.next()))
         };
         let Ok(first) = recall() else {
             self.expel();
             return Vec::new();
         };
-        self.take_back(first)
+        self.in_flight.take_back(first)
     }
 
     /// It does not run just now: nothing more for it until it has read on.
     pub fn pause(&mut self) {
-        if self.sent.is_empty() {
+        if self.in_flight.sent.is_empty() {
             self.waits_for_room = CAPACITY;
         }
-    }
-
-    /// The jobs from item number `first` on are no longer its own.
-    fn take_back(&mut self, first: u64) -> Vec<Job> {
-        let mut jobs = Vec::new();
-        while self.sent.back().is_some_and(|sent| sent.unanswered().end > first) {
-            let Some(mut sent) = self.sent.pop_back() else { break };
-            let rest = if sent.unanswered().start.max(first) == sent.first {
-                sent.job
-            } else {
-                let rest = sent.job.split_off((first - sent.first) as u32);
-                if sent.answered < sent.job.count {
-                    self.sent.push_back(sent);
-                }
-                rest
-            };
-            self.in_flight -= u64::from(rest.count);
-            self.tasks_left = self.tasks_left.saturating_add(u64::from(rest.count));
-            jobs.push(rest);
-        }
-        jobs
     }
 
     /// Before the collector sleeps: from here on, it rings when it writes.
@@ -485,7 +349,7 @@ impl Slot {
     /// If it has read everything, sleeps, and still owes results, it has passed over items that it should have done. If its ring
     /// does not end where it was written to, it may wait for what it does not see.
     pub fn expel_idler(&mut self) {
-        let owes = !self.sent.is_empty() && !matches!(self.upload, Some(Upload::Written(_)));
+        let owes = !self.in_flight.sent.is_empty() && !matches!(self.upload, Some(Upload::Written(_)));
         let Some(link) = self.link().filter(|_| owes).cloned() else {
             return;
         };
@@ -542,15 +406,23 @@ impl Slot {
             None => (Error::never_ready(name, exit), true),
         };
         // Items are answered before the next one is claimed: so only the first can have been started.
-        let first = self.first_unanswered();
-        let next = self.check_next(link.page.next.load(Acquire)).unwrap_or(first + 1);
+        let first = self.in_flight.first_unanswered();
+        let next = self
+            .in_flight
+            .check_next(link.page.next.load(Acquire))
+            .unwrap_or(first + 1);
         let mut begun = next > first || self.damaged;
         // What has not come as a whole was not begun either; unless it is too much for any worker.
-        if let Some(sent) = self.sent.front_mut().filter(|_| self.upload.is_some() && !self.damaged) {
+        if let Some(sent) = self
+            .in_flight
+            .sent
+            .front_mut()
+            .filter(|_| self.upload.is_some() && !self.damaged)
+        {
             sent.job.deliveries += 1;
             begun = sent.job.deliveries >= MAX_DELIVERIES;
         }
-        let jobs = self.take_back(first + u64::from(begun));
+        let jobs = self.in_flight.take_back(first + u64::from(begun));
         Some((jobs, error, own_fault))
     }
 }

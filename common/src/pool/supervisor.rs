@@ -4,7 +4,7 @@
 //! the worker's pipes. A worker that was told to end may take its time; one that was killed takes none.
 
 use super::collector::Shared;
-use super::slot::Link;
+use super::system::Link;
 use super::system::bell;
 use crate::error::Error;
 use crate::function;

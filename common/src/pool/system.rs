@@ -1,5 +1,8 @@
 //! What a pool takes from the system: processes and bells. Where tests look inside, something else.
 
+use crate::os::SharedPage;
+use std::sync::Arc;
+
 #[cfg(not(test))]
 pub(super) use crate::os::Process;
 #[cfg(not(all(test, model)))]
@@ -8,3 +11,13 @@ pub(super) use crate::os::{Ringer, Sleeper, bell};
 pub(super) use crate::pool::tests::Process;
 #[cfg(all(test, model))]
 pub(super) use crate::pool::tests::model::system::{Ringer, Sleeper, bell};
+
+/// A worker's process, and what leads to it.
+pub(super) struct Link {
+    pub name: String,
+    pub page: SharedPage,
+    pub bell: Arc<Ringer>,
+    /// Its end of the bell is open here too: so ringing for one that is dead is no broken pipe.
+    pub _sleeper: Sleeper,
+    pub process: Process,
+}

@@ -7,14 +7,18 @@ use std::sync::atomic::Ordering::Acquire;
 impl Slot {
     /// The place of an item in its handler.
     pub fn index_of(&self, item: u64) -> Option<usize> {
-        let sent = self.sent.iter().find(|sent| sent.unanswered().contains(&item))?;
+        let sent = self
+            .in_flight
+            .sent
+            .iter()
+            .find(|sent| sent.unanswered().contains(&item))?;
         Some(sent.job.index + (item - sent.first) as usize)
     }
 
     /// The places of what it was sent and has not answered.
     pub fn unanswered(&self) -> Vec<Range<usize>> {
         let places = |index: usize, answered: u32, count: u32| index + answered as usize..index + count as usize;
-        let sent = self.sent.iter();
+        let sent = self.in_flight.sent.iter();
         sent.map(|sent| places(sent.job.index, sent.answered, sent.job.count))
             .collect()
     }
@@ -25,13 +29,22 @@ impl Slot {
     }
 
     pub fn assert_counts(&self) {
-        let unanswered: u64 = self.sent.iter().map(|sent| sent.unanswered().count() as u64).sum();
-        assert_eq!(self.in_flight, unanswered);
+        let unanswered: u64 = self
+            .in_flight
+            .sent
+            .iter()
+            .map(|sent| sent.unanswered().count() as u64)
+            .sum();
+        assert_eq!(self.in_flight.items(), unanswered);
     }
 
     /// How many items wait behind another one. (What it is about to read was asked for: it has begun with that.)
     pub fn waiting(&self) -> u64 {
-        let link = self.link().filter(|_| self.in_flight > 1 && self.upload.is_none());
-        link.map_or(0, |link| self.next.saturating_sub(link.page.next.load(Acquire)))
+        let link = self
+            .link()
+            .filter(|_| self.in_flight.items() > 1 && self.upload.is_none());
+        link.map_or(0, |link| {
+            self.in_flight.next().saturating_sub(link.page.next.load(Acquire))
+        })
     }
 }

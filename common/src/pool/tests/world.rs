@@ -13,8 +13,8 @@ use crate::pool::output::Output;
 use crate::pool::ring::{
     AWAKE, Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer, fall_asleep, must_wake,
 };
-use crate::pool::slot::{Link, Slot};
-use crate::pool::system::bell;
+use crate::pool::slot::Slot;
+use crate::pool::system::{Link, bell};
 use crate::pool::worker::PROTOCOL_ERROR;
 use crate::sync::AtomicU32;
 use std::collections::VecDeque;
