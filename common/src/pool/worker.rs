@@ -82,7 +82,7 @@ pub(super) struct Worker<'a> {
     result: Vec<u8>,
     /// How many words were kept since something was published.
     kept: u64,
-    /// Something was passed over.
+    /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
     passed_over: bool,
     owner: Owner,
     /// When it last had nothing to do.
@@ -163,8 +163,13 @@ impl<'a> Worker<'a> {
         if ready().map_err(damaged)? {
             return Ok(());
         }
-        let (bell, pool_bell, passed_over) = (self.bell, self.pool_bell, &mut self.passed_over);
-        wait(&ring.reader_asleep, ready, || sleep(bell, pool_bell, passed_over))?;
+        let sleep = || {
+            if self.passed_over {
+                self.pool_bell.ring()?; // was it right to pass over that?
+            }
+            self.bell.wait()
+        };
+        wait(&ring.reader_asleep, ready, sleep)?;
         self.busy_since = Instant::now();
         Ok(())
     }
@@ -177,6 +182,7 @@ impl<'a> Worker<'a> {
             self.passed_over()?;
             return Ok(false);
         }
+        self.passed_over = false;
         self.send(Kind::Request, task.first, &[])?;
         while (self.items.len() as u64) < task.length {
             self.wait_for_words(1)?;
@@ -220,6 +226,7 @@ impl<'a> Worker<'a> {
                 self.passed_over()?; // and so was all that is behind it
                 break;
             }
+            self.passed_over = false;
             span.get_or_insert_with(|| timeline::task(task.label)).begun(number + 1);
             self.result.clear();
             CURRENT.store(item + 1, Relaxed);
@@ -312,17 +319,8 @@ impl<'a> Worker<'a> {
             return Ok(room);
         }
         self.wake_pool()?; // it must read on
-        let (bell, pool_bell, passed_over) = (self.bell, self.pool_bell, &mut self.passed_over);
         let ready = || Ok(self.results.room(ring, count)? >= count);
-        wait(&ring.writer_asleep, ready, || sleep(bell, pool_bell, passed_over))?;
+        wait(&ring.writer_asleep, ready, || self.bell.wait())?;
         self.results.room(ring, count).map_err(damaged)
     }
-}
-
-/// A worker that has passed over something does not sleep before the pool was rung.
-fn sleep(bell: &Sleeper, pool_bell: &Ringer, passed_over: &mut bool) -> io::Result<()> {
-    if std::mem::take(passed_over) {
-        pool_bell.ring()?;
-    }
-    bell.wait()
 }

@@ -237,6 +237,8 @@ pub(super) struct FakeWorker {
     pub damaged: bool,
     kept: u64,
     passed_over: bool,
+    /// It was rung when it did not sleep.
+    rung: bool,
     /// It has rung for the collector.
     rang: bool,
     /// It was killed.
@@ -270,6 +272,7 @@ impl FakeWorker {
             damaged: false,
             kept: 0,
             passed_over: false,
+            rung: false,
             rang: false,
             dead: false,
             paused: false,
@@ -323,6 +326,7 @@ impl FakeWorker {
         match self.act(shared, worker, record, rng) {
             Ok(true) => {
                 if self.sleep == Sleep::Drowsy {
+                    self.rung |= flag.load(Relaxed) == AWAKE;
                     flag.store(AWAKE, Relaxed);
                     self.sleep = Sleep::Awake;
                     self.deaf = false;
@@ -333,8 +337,13 @@ impl FakeWorker {
                 self.sleep = Sleep::Drowsy;
             }
             Ok(false) => {
-                self.rang |= std::mem::take(&mut self.passed_over);
-                self.sleep = Sleep::Asleep;
+                self.rang |= self.passed_over;
+                // A bell that was rung while nobody slept rings on.
+                self.sleep = if std::mem::take(&mut self.rung) {
+                    Sleep::Awake
+                } else {
+                    Sleep::Asleep
+                };
             }
             Err(Damaged) => self.doing = Doing::Leaving(Exit::Code(PROTOCOL_ERROR)),
         }
@@ -443,6 +452,7 @@ impl FakeWorker {
     /// It has claimed an item. (One that is not known to the pool is none.)
     fn begin(&mut self, record: &Record, index: Option<usize>) -> bool {
         self.claimed += 1;
+        self.passed_over = false;
         match index {
             Some(index) => record.start(index),
             None => assert!(self.damaged, "an item that it was not sent"),
