@@ -59,9 +59,9 @@ const ORDER: &[&str] = &[
 /// Who may name `pool` and `process`: nobody but them and what begins a process.
 const APART: [(&str, &[&str]); 2] = [("pool/", &["pool/", "init.rs"]), ("process.rs", &["init.rs"])];
 
-/// Lines of code: what there is today, so that it does not grow. The aim is 350 and 3,000.
-const LONGEST_FILE: usize = 485;
-const ALL_FILES: usize = 5_568;
+/// Lines of code: what there is today, so that it does not grow. The aim for all files is 3,000.
+const LONGEST_FILE: usize = 350;
+const ALL_FILES: usize = 5_458;
 
 /// Each file's code, by its path in `src`.
 fn sources() -> BTreeMap<String, Vec<String>> {

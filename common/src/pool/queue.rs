@@ -62,8 +62,9 @@ pub(super) struct Queue {
     pub shutting_down: bool,
     /// Why no worker can be had.
     pub failed: Option<Error>,
-    /// Why the last worker that could not be made ready failed, while none was ready.
+    /// Why the last worker that could not be made ready failed, if none ever was ready.
     pub never_ready: Option<Error>,
+    was_ready: bool,
 }
 
 impl Queue {
@@ -80,6 +81,7 @@ impl Queue {
             shutting_down: false,
             failed: None,
             never_ready: None,
+            was_ready: false,
         }
     }
 
@@ -170,6 +172,7 @@ impl Queue {
     fn is_ready(&mut self) {
         self.strikes.fill(0);
         self.never_ready = None;
+        self.was_ready = true;
         for worker in 0..self.slots.len() {
             if self.slots[worker].in_flight.items() > 1 {
                 self.recall(worker);
@@ -295,7 +298,7 @@ impl Queue {
             self.fail_all(&error, out);
             return None;
         }
-        if !self.slots.iter().any(|slot| slot.ready) {
+        if !self.was_ready {
             self.never_ready = Some(error);
         }
         Some(Duration::from_millis(5 << (self.strikes[worker] / strikes).min(6)))
