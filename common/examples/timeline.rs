@@ -142,6 +142,7 @@ fn many() -> Result<(), common::Error> {
 /// A thread panics, and with it this program.
 fn panic() -> Result<(), common::Error> {
     let _lane = timeline::span("careless");
+    sleep(50);
     panic!("this is to be seen")
 }
 

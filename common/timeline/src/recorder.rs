@@ -293,7 +293,7 @@ pub fn started(time: u64, name: &str, pid: u32) {
 /// ```
 /// # use std::process::Command;
 /// # fn main() -> std::io::Result<()> {
-/// let mut child = Command::new("rustc").arg("--version").spawn()?;
+/// let mut child = Command::new("whoami").spawn()?;
 /// timeline::planned_end(child.id());
 /// child.kill()?;
 /// # child.wait()?;
@@ -311,8 +311,8 @@ pub fn planned_end(pid: u32) {
 /// # use std::process::Command;
 /// # fn main() -> std::io::Result<()> {
 /// let time = timeline::clock();
-/// let mut child = Command::new("rustc").arg("--version").spawn()?;
-/// timeline::started(time, "compiler", child.id());
+/// let mut child = Command::new("whoami").spawn()?;
+/// timeline::started(time, "whoami", child.id());
 /// let status = child.wait()?;
 /// timeline::ended(child.id(), status.code());
 /// # Ok(())

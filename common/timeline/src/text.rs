@@ -17,17 +17,21 @@ pub(crate) fn draw(run: &Run, width: usize, colour: bool) -> String {
     let name_width = name_width.max((title.len() + 1).saturating_sub(pid_width + 4));
     let left = name_width + pid_width + 4;
 
-    // What is noted right of the lanes depends on what there is room for in them. So the first try is without notes.
+    // What is noted right of the lanes depends on what there is room for in them, and the room depends on the notes. So the
+    // first try is without notes, and each further one has fewer columns.
     let rows = |columns| -> Vec<Row> {
         let rows = run.lanes.iter().map(|lane| Row::new(lane, columns, run.length));
         rows.collect()
     };
-    let mut columns = width.saturating_sub(left).max(10);
-    let mut rows_now = rows(columns);
-    let note_width = rows_now.iter().map(|row| row.note.len()).max().unwrap_or(0);
-    if note_width > 0 {
-        columns = width.saturating_sub(left + note_width + 1).max(columns / 2);
-        rows_now = rows(columns);
+    let most = width.saturating_sub(left).max(10);
+    let (mut columns, mut rows_now) = (most, rows(most));
+    loop {
+        let note_width = rows_now.iter().map(|row| row.note.len()).max().unwrap_or(0);
+        let fewer = width.saturating_sub(left + note_width + 1).max(most / 2);
+        if note_width == 0 || fewer >= columns {
+            break;
+        }
+        (columns, rows_now) = (fewer, rows(fewer));
     }
 
     let mut text = format!("\n{title:left$}{}\n", axis(run.length, columns));
@@ -312,6 +316,15 @@ MainProcess    1  ---.Process-1......................................---
         let narrow = picture(samples::deadlock(), 50);
         let waits: Vec<_> = narrow.lines().filter(|line| line.contains("waits: ")).collect();
         assert!(waits.len() == 2 && waits[0].contains("X waits: right,"), "{narrow}");
+        // Wherever the wait begins: what has no room in the lanes is noted, which leaves the lanes less room.
+        for begin in 1005..1095 {
+            let mut records = samples::deadlock();
+            let threads = records.iter_mut().filter(|record| record.lane > 0);
+            threads.for_each(|record| record.time = begin * 1_000_000);
+            let picture = picture(records, 80);
+            let said = ["right, and holds left", "left, and holds right"].map(|label| picture.contains(label));
+            assert_eq!(said, [true; 2], "{picture}");
+        }
     }
 
     #[test]

@@ -239,14 +239,14 @@ fn h12_b55_an_idle_worker_whose_pipes_are_held_is_missed_when_it_is_killed() {
     let_go(&events);
 }
 
-/// Ends this thread, and leaves the process to its other ones.
-#[cfg(target_os = "linux")]
+/// Ends this thread, and leaves the process to its other ones. (Of that, musl tells nobody: see `os::exit_without`.)
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn end_the_thread(_: ()) {
     // SAFETY: it never returns, and nobody waits for what lies on this stack.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
 }
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[test]
 fn h12_a_target_that_ends_its_thread_only_is_an_error() {
     let _careful = careful(60);

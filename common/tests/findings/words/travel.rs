@@ -201,8 +201,12 @@ fn holds() -> Holds {
     }
 }
 
-/// The descriptors that are open in this process, if that can be seen.
+/// The descriptors that are open in this process, if that can be seen. Not on Windows: there `ipc-channel` keeps a handle of
+/// each end that arrived or was refused (and what Wine shows as `/dev/fd` is what all its processes together have open).
 fn descriptors() -> usize {
+    if cfg!(windows) {
+        return 0;
+    }
     fs::read_dir("/dev/fd").map_or(0, |entries| entries.count())
 }
 
