@@ -1,4 +1,5 @@
-//! How many jobs may be in flight to a worker: few at first, more if it has done them in no time, fewer if they wait behind others.
+//! How many jobs may be in flight to a worker: few at first; twice as many when it has done all of them in no time; half as many
+//! when one took long while others waited behind it.
 
 use crate::sync::{AtomicU64, Instant};
 use std::sync::atomic::Ordering::Relaxed;

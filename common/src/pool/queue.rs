@@ -7,11 +7,11 @@
 //!                              └──────── recall, death ────────────┘
 //! ```
 //!
-//! **In order.** Jobs go out one by one, in the order in which they were submitted, each to the worker with the fewest jobs in
-//! flight. What is taken back goes to the front again; and it is taken back when later jobs overtake it.
+//! **In order.** Jobs go out in the order in which they were submitted, each to the worker with the fewest jobs in flight (to one
+//! that has many, some in a row). What is taken back goes to the front again; and it is taken back when later jobs overtake it.
 //!
-//! **Ahead, as far as it pays.** Waking a process costs more than a small task, so a worker may have several jobs in flight. How
-//! many adapts (`slot`): it doubles when all of them come back quickly, and halves when one comes while others wait behind it.
+//! **Ahead, as far as it pays.** Waking a process costs more than a small task, so a worker may have several jobs in flight; how
+//! many adapts (`depth`).
 //!
 //! **Nobody waits behind another one while a worker is idle.** That can happen in two places only. Dispatching: there, idle
 //! workers come first, and a chunk is split among them. And a worker that runs dry while there is nothing to dispatch: then what

@@ -26,8 +26,8 @@
 //! | worker | there is a task, a piece of one, or room for results | the pool, whichever thread published or made room |
 //! | collector | any worker has a result, or has made room for a piece | that worker |
 //!
-//! A worker that has passed over something rings when it goes to sleep: if damage to `next` made it do so, the pool sees that it
-//! sleeps and owes results.
+//! A worker that has passed over something rings each time it goes to sleep until it claims an item again: if damage to `next`
+//! made it do so, the pool sees that it sleeps and owes results.
 //!
 //! **What is believed.** A worker that has gone wrong may have written anything anywhere in its page. The pool copies a word
 //! and checks the copy: a position within what can be there, a known kind, the very item that is due. Anything else is
