@@ -50,6 +50,8 @@ pub(super) struct Sent {
     pub job: Job,
     /// Its first item's number at this worker.
     pub first: u64,
+    /// How many jobs the pool had sent before, to all workers.
+    pub order: u64,
     /// How many of its items are answered.
     pub answered: u32,
 }
@@ -73,13 +75,14 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub fn push(&mut self, job: Job) {
+    pub fn push(&mut self, job: Job, order: u64) {
         let (first, count) = (self.next, u64::from(job.count));
         self.next += count;
         self.accepted += count;
         self.sent.push_back(Sent {
             job,
             first,
+            order,
             answered: 0,
         });
     }

@@ -52,6 +52,8 @@ pub(super) struct Queue {
     loads: Vec<usize>,
     /// For each worker, its strikes since one was ready last.
     strikes: Vec<u32>,
+    /// How many jobs were sent to workers.
+    sent: u64,
     max_tasks: u64,
     /// How many jobs may be in flight per worker at first.
     least: usize,
@@ -74,6 +76,7 @@ impl Queue {
             slots: (0..workers).map(|_| Slot::new(max_tasks, least, &unobserved)).collect(),
             loads: Vec::new(),
             strikes: vec![0; workers],
+            sent: 0,
             max_tasks,
             least,
             unobserved,
@@ -120,7 +123,8 @@ impl Queue {
                 if !self.jobs.front().is_some_and(|job| slot.has_room(job)) {
                     break;
                 }
-                let rest = self.jobs.pop_front().and_then(|job| slot.send(job));
+                self.sent += 1;
+                let rest = self.jobs.pop_front().and_then(|job| slot.send(job, self.sent));
                 rest.into_iter().for_each(|job| self.jobs.push_front(job));
             }
             self.loads[worker] = load(slot);
@@ -203,15 +207,14 @@ impl Queue {
         }
     }
 
-    /// Do jobs that come later start before one that waits here? (The worker is busy, or the system lets others run.)
+    /// Do jobs that were sent later start before one that waits here? (The worker is busy, or the system lets others run.)
     fn is_overtaken(&self, worker: usize) -> bool {
-        let Some(next) = self.jobs.front() else { return false };
         let slot = &self.slots[worker];
         let places = 2 * self.slots.len() as u64;
         let few = (1..=FEW).contains(&slot.in_flight.sent.len()); // many are sent back in no time
         few && slot
             .first_waiting()
-            .is_some_and(|waiting| waiting.sequence + places < next.sequence)
+            .is_some_and(|waiting| waiting.order + places < self.sent)
     }
 
     /// Takes back what a worker has not started. True: there was some.
@@ -332,6 +335,7 @@ impl Queue {
             let sent = Sent {
                 job,
                 first: 0,
+                order: 0,
                 answered: 0,
             };
             self.fail(sent, error, out);

@@ -7,7 +7,7 @@ use super::claim;
 use super::depth::Depth;
 use super::handles::{Failure, Outcome, Unobserved};
 use super::items::{LARGE, WORD, split_item, word_at, words};
-use super::job::{InFlight, Job};
+use super::job::{InFlight, Job, Sent};
 use super::output::Output;
 use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, recover_kept};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
@@ -104,10 +104,9 @@ impl Slot {
     }
 
     /// The first job that it has not begun.
-    pub fn first_waiting(&self) -> Option<&Job> {
+    pub fn first_waiting(&self) -> Option<&Sent> {
         let started = self.link.as_ref()?.page.next.load(Acquire);
-        let waiting = self.in_flight.sent.iter().find(|sent| sent.first >= started);
-        waiting.map(|sent| &sent.job)
+        self.in_flight.sent.iter().find(|sent| sent.first >= started)
     }
 
     /// Is there room for a job? If not, it takes no other one until there is.
@@ -123,8 +122,8 @@ impl Slot {
         false
     }
 
-    /// Writes a job, for which there is room. Returns the items that are too many for it.
-    pub fn send(&mut self, mut job: Job) -> Option<Job> {
+    /// Writes a job, for which there is room. Returns the items that are too many for it. `order`: see [`Sent`].
+    pub fn send(&mut self, mut job: Job, order: u64) -> Option<Job> {
         let rest = (u64::from(job.count) > self.tasks_left()).then(|| job.split_off(self.tasks_left() as u32));
         let header = TaskHeader {
             first: self.in_flight.next(),
@@ -142,7 +141,7 @@ impl Slot {
             }
         }
         self.unpublished = true;
-        self.in_flight.push(job);
+        self.in_flight.push(job, order);
         rest
     }
 
@@ -412,13 +411,9 @@ impl Slot {
             .check_next(link.page.next.load(Acquire))
             .unwrap_or(first + 1);
         let mut begun = next > first || self.damaged;
-        // What has not come as a whole was not begun either; unless it is too much for any worker.
-        if let Some(sent) = self
-            .in_flight
-            .sent
-            .front_mut()
-            .filter(|_| self.upload.is_some() && !self.damaged)
-        {
+        // What was claimed and has not come as a whole was not begun either; unless it is too much for any worker.
+        let incomplete = begun && self.upload.is_some() && !self.damaged;
+        if let Some(sent) = self.in_flight.sent.front_mut().filter(|_| incomplete) {
             sent.job.deliveries += 1;
             begun = sent.job.deliveries >= MAX_DELIVERIES;
         }
