@@ -50,8 +50,8 @@ pub(super) struct Sent {
     pub job: Job,
     /// Its first item's number at this worker.
     pub first: u64,
-    /// How many jobs the pool had sent before, to all workers.
-    pub order: u64,
+    /// The highest sequence number of the jobs that any worker had been sent by then.
+    pub newest: u64,
     /// How many of its items are answered.
     pub answered: u32,
 }
@@ -75,14 +75,14 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
-    pub fn push(&mut self, job: Job, order: u64) {
+    pub fn push(&mut self, job: Job, newest: u64) {
         let (first, count) = (self.next, u64::from(job.count));
         self.next += count;
         self.accepted += count;
         self.sent.push_back(Sent {
             job,
             first,
-            order,
+            newest,
             answered: 0,
         });
     }

@@ -1,13 +1,14 @@
 //! What has to be done when the queue's lock is free again: bells to ring, results to deliver.
 
 use super::handles::{Outcome, ResultHandler};
-use super::system::Ringer;
+use super::system::Link;
 use std::ops::Range;
 use std::sync::Arc;
 
 #[derive(Default)]
 pub(super) struct Output {
-    pub bells: Vec<Arc<Ringer>>,
+    /// Workers to be rung. (As a whole: a bell that nobody could hear any more would be a broken pipe.)
+    pub bells: Vec<Arc<Link>>,
     /// Results, as they came out of the rings.
     pub bytes: Vec<u8>,
     /// Where they go: a handler, and the place of the first item there.
@@ -34,8 +35,8 @@ impl Output {
 
     /// Rings, delivers, and wakes the threads that wait. Returns how many items were delivered; their handlers are dropped by then.
     pub fn flush(&mut self) -> usize {
-        for bell in self.bells.drain(..) {
-            let _ = bell.ring(); // a worker that cannot be rung is dead: its supervisor sees it
+        for worker in self.bells.drain(..) {
+            let _ = worker.bell.ring(); // a worker that cannot be rung is dead: its supervisor sees it
         }
         let mut delivered = 0;
         let mut wake: Vec<Arc<dyn ResultHandler>> = Vec::new();

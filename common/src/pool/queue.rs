@@ -52,8 +52,8 @@ pub(super) struct Queue {
     loads: Vec<usize>,
     /// For each worker, its strikes since one was ready last.
     strikes: Vec<u32>,
-    /// How many jobs were sent to workers.
-    sent: u64,
+    /// The highest sequence number of a job that was sent to a worker.
+    newest: u64,
     max_tasks: u64,
     /// How many jobs may be in flight per worker at first.
     least: usize,
@@ -76,7 +76,7 @@ impl Queue {
             slots: (0..workers).map(|_| Slot::new(max_tasks, least, &unobserved)).collect(),
             loads: Vec::new(),
             strikes: vec![0; workers],
-            sent: 0,
+            newest: 0,
             max_tasks,
             least,
             unobserved,
@@ -123,8 +123,9 @@ impl Queue {
                 if !self.jobs.front().is_some_and(|job| slot.has_room(job)) {
                     break;
                 }
-                self.sent += 1;
-                let rest = self.jobs.pop_front().and_then(|job| slot.send(job, self.sent));
+                let Some(job) = self.jobs.pop_front() else { break };
+                self.newest = self.newest.max(job.sequence);
+                let rest = slot.send(job, self.newest);
                 rest.into_iter().for_each(|job| self.jobs.push_front(job));
             }
             self.loads[worker] = load(slot);
@@ -207,14 +208,15 @@ impl Queue {
         }
     }
 
-    /// Do jobs that were sent later start before one that waits here? (The worker is busy, or the system lets others run.)
+    /// Do jobs that were submitted later start before one that waits here? (The worker is busy, or the system lets others run.) One
+    /// that was moved for that is moved again only when new ones have overtaken it: it does not go in circles.
     fn is_overtaken(&self, worker: usize) -> bool {
         let slot = &self.slots[worker];
-        let places = 2 * self.slots.len() as u64;
+        let places = self.slots.len() as u64;
         let few = (1..=FEW).contains(&slot.in_flight.sent.len()); // many are sent back in no time
-        few && slot
-            .first_waiting()
-            .is_some_and(|waiting| waiting.order + places < self.sent)
+        let overtaken =
+            |waiting: &Sent| self.newest > waiting.job.sequence + places && self.newest > waiting.newest + 1;
+        few && slot.first_waiting().is_some_and(overtaken)
     }
 
     /// Takes back what a worker has not started. True: there was some.
@@ -335,7 +337,7 @@ impl Queue {
             let sent = Sent {
                 job,
                 first: 0,
-                order: 0,
+                newest: 0,
                 answered: 0,
             };
             self.fail(sent, error, out);

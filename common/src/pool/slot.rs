@@ -122,8 +122,8 @@ impl Slot {
         false
     }
 
-    /// Writes a job, for which there is room. Returns the items that are too many for it. `order`: see [`Sent`].
-    pub fn send(&mut self, mut job: Job, order: u64) -> Option<Job> {
+    /// Writes a job, for which there is room. Returns the items that are too many for it. `newest`: see [`Sent`].
+    pub fn send(&mut self, mut job: Job, newest: u64) -> Option<Job> {
         let rest = (u64::from(job.count) > self.tasks_left()).then(|| job.split_off(self.tasks_left() as u32));
         let header = TaskHeader {
             first: self.in_flight.next(),
@@ -141,7 +141,7 @@ impl Slot {
             }
         }
         self.unpublished = true;
-        self.in_flight.push(job, order);
+        self.in_flight.push(job, newest);
         rest
     }
 
@@ -150,7 +150,7 @@ impl Slot {
         if let Some(link) = self.link.as_ref().filter(|_| std::mem::take(&mut self.unpublished)) {
             self.tasks.publish(&link.page.tasks);
             if must_wake(&link.page.tasks.reader_asleep) {
-                out.bells.push(link.bell.clone());
+                out.bells.push(link.clone());
             }
         }
     }
@@ -180,7 +180,7 @@ impl Slot {
     }
 
     /// Reads its results to their end. True: there was something.
-    fn read(&mut self, link: &Link, out: &mut Output) -> Result<bool, Damaged> {
+    fn read(&mut self, link: &Arc<Link>, out: &mut Output) -> Result<bool, Damaged> {
         let ring = &link.page.results;
         let mut available = self.results.available(ring)?;
         if available == 0 {
@@ -197,7 +197,7 @@ impl Slot {
         self.results.pop_bytes(ring, available as usize * WORD, &mut out.bytes);
         self.results.release(ring);
         if must_wake(&ring.writer_asleep) {
-            out.bells.push(link.bell.clone());
+            out.bells.push(link.clone());
         }
         while at < out.bytes.len() {
             at = self.take(at, out)?;

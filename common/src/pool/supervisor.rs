@@ -73,7 +73,7 @@ pub(super) fn start(shared: &Shared, name: &str, initializer: Option<&Call>) -> 
     Ok(Link {
         name: name.to_owned(),
         page,
-        bell: Arc::new(bell),
+        bell,
         _sleeper: sleeper,
         process: started.process.into(),
     })

@@ -1,7 +1,6 @@
 //! What a pool takes from the system: processes and bells. Where tests look inside, something else.
 
 use crate::os::SharedPage;
-use std::sync::Arc;
 
 #[cfg(not(test))]
 pub(super) use crate::os::Process;
@@ -16,7 +15,7 @@ pub(super) use crate::pool::tests::model::system::{Ringer, Sleeper, bell};
 pub(super) struct Link {
     pub name: String,
     pub page: SharedPage,
-    pub bell: Arc<Ringer>,
+    pub bell: Ringer,
     /// Its end of the bell is open here too: so ringing for one that is dead is no broken pipe.
     pub _sleeper: Sleeper,
     pub process: Process,

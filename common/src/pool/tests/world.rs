@@ -190,7 +190,7 @@ fn link() -> Arc<Link> {
     Arc::new(Link {
         name: "PoolWorker-1".to_owned(),
         page: SharedPage::create().unwrap().0,
-        bell: Arc::new(bell),
+        bell,
         _sleeper: sleeper,
         process: Process::default(),
     })
