@@ -213,10 +213,10 @@ impl Queue {
     fn is_overtaken(&self, worker: usize) -> bool {
         let slot = &self.slots[worker];
         let places = self.slots.len() as u64;
-        let few = (1..=FEW).contains(&slot.in_flight.sent.len()); // many are sent back in no time
+        let slow = slot.depth.get() <= FEW; // what is done in no time need not be moved
         let overtaken =
             |waiting: &Sent| self.newest > waiting.job.sequence + places && self.newest > waiting.newest + 1;
-        few && slot.first_waiting().is_some_and(overtaken)
+        slow && slot.first_waiting().is_some_and(overtaken)
     }
 
     /// Takes back what a worker has not started. True: there was some.
