@@ -228,6 +228,9 @@
 //! 7. `pool` itself: [`Pool`], and what a caller holds: [`AsyncResult`], [`MapResult`], [`Imap`].
 //! 8. `os`: the systems, and everything `unsafe`. `sync`: locks, which loom replaces where it checks the pool.
 
+// In the model, much of what tests and the system offer is not used.
+#![cfg_attr(all(test, model), allow(dead_code, unused_imports))]
+
 #[doc(inline)]
 pub use ::timeline;
 pub use error::Error;

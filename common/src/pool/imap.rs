@@ -9,13 +9,14 @@ use super::handles::{Arrived, Failure, Stream};
 use super::items::Packed;
 use crate::error::Error;
 use crate::message::Message;
+use crate::sync::Instant;
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::iter::FusedIterator;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 impl Pool {
     /// Calls `f` with every item, one at a time, and yields the results in the order of the items, each as soon as it and those before it are there.

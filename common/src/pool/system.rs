@@ -4,7 +4,7 @@
 pub(super) use crate::os::Process;
 #[cfg(not(all(test, model)))]
 pub(super) use crate::os::{Ringer, Sleeper, bell};
-#[cfg(test)]
+#[cfg(all(test, not(model)))]
 pub(super) use crate::pool::tests::Process;
 #[cfg(all(test, model))]
-pub(super) use crate::pool::tests::model::system::{Ringer, Sleeper, bell};
+pub(super) use crate::pool::tests::model::system::{Process, Ringer, Sleeper, bell};

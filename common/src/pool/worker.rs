@@ -253,7 +253,7 @@ impl<'a> Worker<'a> {
         self.send(kind, item, &postcard::to_stdvec(error).unwrap_or_default())
     }
 
-    fn send(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
+    pub fn send(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
         self.write(kind, item, payload)?;
         self.wake_pool()
     }

@@ -47,16 +47,6 @@ impl Process {
         }
     }
 
-    /// One that has ended and was waited for.
-    #[cfg(all(test, model))]
-    pub fn past(exit: Exit) -> Process {
-        Process {
-            pid: Pid::from_raw(0),
-            exit: Mutex::new(Some(exit)),
-            on_exit: |_, _| {},
-        }
-    }
-
     pub fn pid(&self) -> u32 {
         self.pid.as_raw() as u32
     }

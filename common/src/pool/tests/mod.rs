@@ -2,6 +2,8 @@
 
 #[cfg(not(model))]
 mod damage;
+#[cfg(model)]
+pub(crate) mod model;
 #[cfg(not(model))]
 mod simulation;
 #[cfg(not(model))]
