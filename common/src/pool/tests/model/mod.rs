@@ -206,9 +206,14 @@ fn start(shared: &Shared, name: &str, steps: usize) -> Link {
     let (page, memory) = SharedPage::create().unwrap();
     // All of its numbers are used before another thread knows of them: loom takes the first use of one for its creation.
     page.next.load(Relaxed);
+    page.took.load(Relaxed);
     for ring in [&page.tasks, &page.results] {
-        _ = [&ring.head, &ring.tail, &ring.kept].map(|number| _ = number.load(Relaxed));
-        _ = [&ring.reader_asleep, &ring.writer_asleep].map(|flag| _ = flag.load(Relaxed));
+        for number in [&ring.head, &ring.tail, &ring.kept] {
+            number.load(Relaxed);
+        }
+        for flag in [&ring.reader_asleep, &ring.writer_asleep] {
+            flag.load(Relaxed);
+        }
     }
     let (bell, sleeper) = bell().unwrap();
     let life = Life {
