@@ -40,7 +40,7 @@ use super::items::{LARGE, words};
 use crate::os::{CAPACITY, CodeRef, Ring};
 use crate::sync::{AtomicU32, fence};
 use std::io;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
 /// The other side wrote what it cannot have meant.
 #[derive(Debug)]
@@ -188,7 +188,7 @@ pub(super) fn must_wake(asleep: &AtomicU32) -> bool {
 
 /// Says that this side sleeps from now on; then the caller looks a last time.
 pub(super) fn fall_asleep(asleep: &AtomicU32) {
-    asleep.store(ASLEEP, Release);
+    asleep.swap(ASLEEP, AcqRel);
     fence(SeqCst);
 }
 
