@@ -61,9 +61,12 @@ pub trait Message: Serialize + DeserializeOwned + 'static {}
 impl<T: Serialize + DeserializeOwned + 'static> Message for T {}
 
 /// Appends the encoded value; on an error, `bytes` is as before.
-pub(crate) fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), postcard::Error> {
+pub(crate) fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), String> {
     let before = bytes.len();
-    postcard::serialize_with_flavor(value, Append(bytes)).inspect_err(|_| bytes.truncate(before))
+    postcard::serialize_with_flavor(value, Append(bytes)).map_err(|error| {
+        bytes.truncate(before);
+        error.to_string()
+    })
 }
 
 /// Reads a value back from bytes that hold nothing else.

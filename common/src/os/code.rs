@@ -7,7 +7,6 @@
 
 use super::{Code, code_around};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// A function pointer of type `fn(A) -> R` beside the function that decodes its argument, calls it, and encodes its result:
@@ -75,12 +74,7 @@ impl CodeRef {
 /// Looked up once. Empty, if the system does not tell.
 fn code() -> &'static Code {
     static CODE: OnceLock<Code> = OnceLock::new();
-    CODE.get_or_init(|| {
-        code_around(code as *const () as usize).unwrap_or(Code {
-            segment: 0..0,
-            file: PathBuf::new(),
-        })
-    })
+    CODE.get_or_init(|| code_around(code as *const () as usize).unwrap_or_default())
 }
 
 /// Which file the code came from: by its size and date. Parent and child compare theirs, since the same distance leads

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::function::code_ref;
 use crate::message::Message;
 use crate::os::Owner;
-use crate::spawn::{self, Call, Liveness};
+use crate::spawn::{self, Call};
 use crate::timeline;
 use collector::Shared;
 use handles::{Failure, Many, One, Outcome, ResultHandler};
@@ -113,7 +113,6 @@ struct Core {
     /// How many calls of `apply_async` there were.
     applied: AtomicUsize,
     owner: Owner,
-    _liveness: Arc<Liveness>,
 }
 
 fn start_thread(name: String, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
@@ -261,7 +260,6 @@ impl PoolBuilder {
             processes,
             applied: AtomicUsize::new(0),
             owner: Owner::me(),
-            _liveness: Liveness::get().map_err(|error| Error::start(&what(), error))?,
         };
         if processes > cores() {
             core.shared.send_nothing_ahead();

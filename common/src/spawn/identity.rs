@@ -3,16 +3,17 @@
 //! Invariant: a process that has accepted a handshake runs the same program as the parent that wrote it. Called by `spawn`.
 
 use crate::function;
-use crate::os::{self, OwnedHandle, Parent};
+use crate::os::{self, Parent};
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What this process knows of itself.
 struct Identity {
     name: String,
-    parent: (ProcessInfo, Arc<Parent>),
+    parent: ProcessInfo,
+    watched: Parent,
 }
 
 /// Set in children only.
@@ -43,8 +44,8 @@ impl ProcessInfo {
     /// assert!(common::current_process().is_alive());
     /// ```
     pub fn is_alive(&self) -> bool {
-        match IDENTITY.get().map(|me| &me.parent) {
-            Some((parent, watched)) if parent == self => !watched.ends_within(Duration::ZERO),
+        match IDENTITY.get() {
+            Some(me) if me.parent == *self => !me.watched.ends_within(Duration::ZERO),
             _ => self.pid == std::process::id() || os::process_lives(self.pid),
         }
     }
@@ -75,7 +76,12 @@ pub fn current_process() -> ProcessInfo {
 ///
 /// Source: [`multiprocessing.parent_process`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.parent_process).
 pub fn parent_process() -> Option<ProcessInfo> {
-    IDENTITY.get().map(|me| me.parent.0.clone())
+    IDENTITY.get().map(|me| me.parent.clone())
+}
+
+/// In a child: waits until its parent has ended. False: `timeout` is over.
+pub(super) fn parent_ends_within(timeout: Duration) -> bool {
+    IDENTITY.get().is_some_and(|me| me.watched.ends_within(timeout))
 }
 
 /// `Process-1`, `Process-2`; below `Process-1` they are called `Process-1:1`, as in Python.
@@ -106,19 +112,20 @@ impl Handshake {
     }
 
     /// In the child: checks that its parent wrote this, and runs the same program; takes the name.
-    pub fn accept(self, lifeline: OwnedHandle) -> Result<Arc<Parent>, String> {
+    pub fn accept(self, watched: Parent) -> Result<(), &'static str> {
         if self.program != os::fingerprint() {
-            return Err("the program's file was replaced while it ran; start the program anew".to_owned());
+            return Err("the program's file was replaced while it ran; start the program anew");
         }
-        let parent = Parent::new(self.parent.pid, lifeline).map(Arc::new);
-        let parent = parent.ok_or("what was passed to it does not come from its parent")?;
+        if !watched.may_be(self.parent.pid) {
+            return Err("what it was told does not come from its parent");
+        }
         os::show_name(&self.name);
         function::remember_panic_locations();
         let identity = Identity {
             name: self.name,
-            parent: (self.parent, parent.clone()),
+            parent: self.parent,
+            watched,
         };
-        IDENTITY.set(identity).map_err(|_| "it has a name already")?;
-        Ok(parent)
+        IDENTITY.set(identity).map_err(|_| "it has a name already")
     }
 }

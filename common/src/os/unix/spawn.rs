@@ -5,9 +5,9 @@
 //! child it is, and how many descriptors it got. Invariant: [`inherited`] believes that variable only in the process that it
 //! was made for. Called by `crate::spawn` in the parent and by `crate::init` in the child.
 
-use super::proc::Process;
+use super::proc::{Parent, Process};
 use super::{BorrowedHandle, OwnedHandle, signal};
-use crate::os::{SpawnOptions, missing};
+use crate::os::{Inherited, SpawnOptions, missing};
 #[cfg(not(target_vendor = "apple"))]
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -15,12 +15,12 @@ use nix::libc;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{getpid, getppid};
+use nix::unistd::{Pid, getpid, getppid};
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -70,11 +70,15 @@ pub(crate) fn spawn(options: &SpawnOptions) -> io::Result<Process> {
     let inherited = env::vars_os().filter(|(name, _)| name != BOOTSTRAP);
     let environment = inherited.chain([(BOOTSTRAP.into(), bootstrap.into())]);
     let environment = c_strings(environment.map(|(name, value)| [name, value].join(OsStr::new("="))))?;
-    let arguments = c_strings(own_arguments())?;
     let program = program()?;
+    let mut arguments = c_strings(env::args_os())?;
+    if arguments.is_empty() {
+        // Before `main`, where a child of a test lives, some C libraries (musl) do not tell Rust.
+        arguments = c_strings([program.into()])?;
+    }
     let pid = posix_spawn(program.as_os_str(), &actions, &attributes, &arguments, &environment)
         .map_err(|error| missing(error.into(), program))?;
-    Ok(Process::new(pid, options.on_exit))
+    Ok(Process::new(pid))
 }
 
 /// Makes sure that the new process gets no descriptor from `behind` on, whatever this program has open without close-on-exec.
@@ -114,17 +118,6 @@ fn c_strings(texts: impl IntoIterator<Item = OsString>) -> io::Result<Vec<CStrin
         .into_iter()
         .map(|text| Ok(CString::new(text.into_vec())?))
         .collect()
-}
-
-/// What this program was called with. Before `main`, where a child of a test lives, some C libraries (musl) do not tell Rust.
-fn own_arguments() -> Vec<OsString> {
-    let told: Vec<_> = env::args_os().collect();
-    if !told.is_empty() || !cfg!(target_os = "linux") {
-        return told;
-    }
-    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
-    let words = line.strip_suffix(&[0]).unwrap_or_default().split(|&byte| byte == 0);
-    words.map(|word| OsStr::from_bytes(word).to_owned()).collect()
 }
 
 /// The file to run. On Linux it is the one that this process was started from, even if it was replaced or deleted since.
@@ -183,30 +176,28 @@ pub(crate) fn is_child() -> bool {
     env::var_os(BOOTSTRAP).is_some()
 }
 
-/// In a process made by [`spawn`]: its role and what was passed to it. `Ok(None)` in any other.
-pub(crate) fn inherited() -> Result<Option<(String, Vec<OwnedHandle>)>, &'static str> {
+/// In a process made by [`spawn`]: what was passed to it. `Ok(None)` in any other.
+pub(crate) fn inherited() -> Result<Option<Inherited>, &'static str> {
     let Some(bootstrap) = env::var_os(BOOTSTRAP).filter(|_| !has_others_rights()) else {
         return Ok(None);
     };
     let words = bootstrap.to_string_lossy().into_owned();
     let mut words = words.split(' ');
     let number = |word: Option<&str>| word.and_then(|word| word.parse::<libc::pid_t>().ok());
-    let (role, parent, count) = (words.next(), number(words.next()), number(words.next()));
-    let numbers = FIRST..FIRST + count.filter(|count| (3..100).contains(count)).unwrap_or(0);
-    if numbers.is_empty() || !numbers.clone().take(3).all(is_pipe) {
-        return if parent == Some(getppid().as_raw()) {
-            Err(MISSING)
-        } else {
-            Ok(None)
-        };
+    let role = words.next().unwrap_or_default().to_owned();
+    let (parent, count) = (Pid::from_raw(number(words.next()).unwrap_or(-1)), number(words.next()));
+    let numbers = FIRST..FIRST + count.filter(|count| (2..100).contains(count)).unwrap_or(0);
+    if numbers.is_empty() || !numbers.clone().take(2).all(is_pipe) {
+        return if parent == getppid() { Err(MISSING) } else { Ok(None) };
     }
     if is_alone() {
         // SAFETY: this process has one thread: nobody reads the environment meanwhile.
         unsafe { env::remove_var(BOOTSTRAP) };
     }
     signal::withstand_interrupts();
-    let handles: Option<Vec<_>> = numbers.map(take_descriptor).collect();
-    role.map(str::to_owned).zip(handles).map(Some).ok_or(MISSING)
+    let handles = numbers.map(take_descriptor).collect::<Option<_>>().ok_or(MISSING)?;
+    let parent = Parent::new(parent);
+    Ok(Some(Inherited { role, parent, handles }))
 }
 
 /// Without its descriptors a child has no role. It must not take itself for its parent either. (If the variable names another

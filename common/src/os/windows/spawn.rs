@@ -5,9 +5,9 @@
 //! it, and writes into that pipe under which numbers they are there. The real standard input travels the same way. Called by
 //! `crate::spawn` in the parent and by `crate::init` in the child.
 
-use super::proc::Process;
+use super::proc::{Parent, Process, wait_ended};
 use super::{BorrowedHandle, OwnedHandle, check};
-use crate::os::{SpawnOptions, missing};
+use crate::os::{Inherited, SpawnOptions, missing};
 use os_pipe::PipeWriter;
 use std::env;
 use std::fs::File;
@@ -54,10 +54,10 @@ pub(crate) fn spawn(options: &SpawnOptions) -> io::Result<Process> {
     }
     let child = command.spawn().map_err(|error| missing(error, &program))?;
     drop(command); // and with it our copies of the pipe ends
-    let process = Process::new(child, options.on_exit)?;
+    let process = Process::new(child);
     let handed_over = process.hand_over(options, write_line);
     // A process that has ended takes nothing. How it ended is told later, as of any other that ends early.
-    if handed_over.is_err() && process.wait_timeout(Duration::from_secs(1)).is_none() {
+    if handed_over.is_err() && !wait_ended(&process.handle, Duration::from_secs(1)) {
         let _ = process.kill();
         handed_over?;
     }
@@ -69,18 +69,20 @@ pub(crate) fn is_child() -> bool {
     env::var_os(BOOTSTRAP).is_some()
 }
 
-/// In a process made by [`spawn`]: its role and what was passed to it. `Ok(None)` in any other.
-pub(crate) fn inherited() -> Result<Option<(String, Vec<OwnedHandle>)>, &'static str> {
+/// In a process made by [`spawn`]: what was passed to it. `Ok(None)` in any other.
+pub(crate) fn inherited() -> Result<Option<Inherited>, &'static str> {
     let Ok(role) = env::var(BOOTSTRAP) else {
         return Ok(None);
     };
     // SAFETY: on Windows this is sound at any time: the system guards the environment by a lock.
     unsafe { env::remove_var(BOOTSTRAP) };
-    let handles = take_over().map_err(|_| "what its parent passed to it did not arrive: did the parent end?")?;
-    Ok(Some((role, handles)))
+    let inherited = take_over(role);
+    inherited
+        .map(Some)
+        .map_err(|_| "what its parent passed to it did not arrive: did the parent end?")
 }
 
-fn take_over() -> io::Result<Vec<OwnedHandle>> {
+fn take_over(role: String) -> io::Result<Inherited> {
     let pipe = io::stdin().as_raw_handle();
     // SAFETY: it is what `spawn` made the standard input of this process, which has just begun. It is never closed: C's
     // library remembers it too, and what that reads from it should be the end of a file, not somebody else's bytes.
@@ -104,7 +106,9 @@ fn take_over() -> io::Result<Vec<OwnedHandle>> {
         // Without a console there may be nothing to ignore, and this fails.
         let _ = unsafe { SetConsoleCtrlHandler(Some(ignore_ctrl_c), 1) };
     }
-    words.map(take_handle).collect()
+    let parent = Parent(take_handle(words.next().unwrap_or_default())?);
+    let handles = words.map(take_handle).collect::<io::Result<_>>()?;
+    Ok(Inherited { role, parent, handles })
 }
 
 fn take_handle(number: &str) -> io::Result<OwnedHandle> {
@@ -152,7 +156,9 @@ impl Process {
             self.push(stdin)?
         };
         text = text + " " + if options.ignore_sigint { IGNORE_CTRL_C } else { OPEN };
-        for &handle in options.pass {
+        // SAFETY: a handle of this process that is always open.
+        let me = unsafe { BorrowedHandle::borrow_raw(GetCurrentProcess()) };
+        for &handle in [me].iter().chain(options.pass) {
             text = text + " " + &self.push(handle)?;
         }
         line.write_all((text + "\n").as_bytes())
