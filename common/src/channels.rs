@@ -18,7 +18,7 @@
 //! Called by `function` (results), `pool` (tasks) and `spawn` (what a new process is to call).
 
 use crate::error::RemoteError;
-use crate::message::{decode, encode_into, encodes_to};
+use crate::message::{decode, encode_into, encodes_again};
 use crate::os;
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender, IpcSharedMemory};
 use serde::de::Error;
@@ -35,7 +35,7 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
     let check = needs_drop::<T>().then(|| EmptyTheList);
     encode_into(value, bytes)?;
     let large = bytes.len() - before > PROBED; // then to look at the list costs less
-    if check.is_none() || !large && encodes_to(value, &bytes[before..]) {
+    if check.is_none() || !large && encodes_again(value, bytes, before) {
         forget(check); // nothing has come into the list
         return Ok(());
     }
@@ -116,7 +116,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Encoded, String> {
     encode_into(value, &mut encoded.bytes)?;
     encoded.index = probe.index();
     match encoded.index[..] {
-        [0] if encodes_to(value, &encoded.bytes) => {
+        [0] if encodes_again(value, &mut encoded.bytes, 0) => {
             probe.empty_the_list();
             encoded.probe = None; // no shared memory either
         }
@@ -136,7 +136,7 @@ impl Encoded {
     pub fn send_to(&self, address: &str) -> std::io::Result<()> {
         let _masked = os::mask_signals(); // `ipc-channel` gives up when one comes
         let server = IpcSender::connect(address.to_owned());
-        remove_server(address); // nobody needs the name any more
+        remove_server(address); // the name is not needed any more
         server?.send(self.index.clone()).map_err(std::io::Error::other)
     }
 }

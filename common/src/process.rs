@@ -1,6 +1,6 @@
 //! `Process` and `Child`, after Python's `multiprocessing.Process`.
 //!
-//! Invariants: whether a child has ended is asked of the system, never concluded from its pipe, which somebody else may hold
+//! Invariants: whether a child has ended is asked of the system, never concluded from its pipe, which another process may hold
 //! open; what it sent is read as long as it lives, believed only if it is well formed, and kept, so that `join` says the same
 //! again. Called by users, and on the child's side by `init`.
 
@@ -11,6 +11,7 @@ use crate::os::{self, Event, Exit, OwnedHandle, Owner, borrow};
 use crate::spawn::{self, Call, Start};
 use crate::timeline;
 use os_pipe::PipeReader;
+use std::io;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -280,28 +281,25 @@ impl<R> Child<R> {
     /// Asks it to end, by SIGTERM; on Windows, which has no such request, the same as [`kill`](Child::kill). No error if it
     /// has ended already. Its own children are not ended, unless they are daemons.
     pub fn terminate(&self) -> Result<(), Error> {
-        let process = self.process_if_mine()?;
-        self.killed.store(true, Relaxed);
-        process
-            .terminate()
-            .map_err(|error| Error::system(format!("SIGTERM to {}", self.name), error))
+        self.end("SIGTERM to", os::Process::terminate)
     }
 
     /// Ends it, by SIGKILL; on Windows by `TerminateProcess`, with exit code 1. No error if it has ended already.
     pub fn kill(&self) -> Result<(), Error> {
+        self.end("killing", os::Process::kill)
+    }
+
+    fn end(&self, what: &str, end: fn(&os::Process) -> io::Result<()>) -> Result<(), Error> {
         let process = self.process_if_mine()?;
         self.killed.store(true, Relaxed);
-        process
-            .kill()
-            .map_err(|error| Error::system(format!("killing {}", self.name), error))
+        end(process).map_err(|error| Error::system(format!("{what} {}", self.name), error))
     }
 
     fn process_if_mine(&self) -> Result<&os::Process, Error> {
-        if self.owner.is_surely_me() {
-            Ok(&self.process)
-        } else {
-            Err(Error::ForkedCopy)
-        }
+        self.owner
+            .is_surely_me()
+            .then_some(&*self.process)
+            .ok_or(Error::ForkedCopy)
     }
 
     /// Waits for its end, and reads meanwhile, or it could not write on. `None`: the deadline came first.

@@ -60,7 +60,7 @@ const APART: [(&str, &[&str]); 2] = [("pool/", &["pool/", "init.rs"]), ("process
 
 /// Lines of code: what there is today, so that it does not grow. The aim is 350 and 3,000.
 const LONGEST_FILE: usize = 485;
-const ALL_FILES: usize = 5_113;
+const ALL_FILES: usize = 5_044;
 
 /// Each file's code, by its path in `src`.
 fn sources() -> BTreeMap<String, Vec<String>> {

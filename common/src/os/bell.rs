@@ -62,7 +62,7 @@ impl Ringer {
 }
 
 impl Sleeper {
-    /// Waits until somebody rings, or has rung since the last time.
+    /// Waits until it is rung, or was rung since the last time.
     pub fn wait(&self) -> io::Result<()> {
         self.check()?;
         loop {

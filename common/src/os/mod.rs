@@ -8,8 +8,9 @@
 //! * [`SharedPage`]: memory that a pool and one of its workers see at the same time.
 //! * [`CodeRef`]: a function's address as a number that means the same in another run of the same program.
 
+use std::io::{self, ErrorKind::NotFound};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 mod bell;
@@ -146,34 +147,22 @@ struct Code {
     pub file: PathBuf,
 }
 
-/// How a process is started; see `spawn`.
-pub(crate) struct SpawnOptions<'a> {
-    /// What the new process is to be: read back by `inherited`.
-    pub role: &'a str,
-    /// Pipe ends (and the like) for it, in an order that both sides know. The caller keeps its own copies.
-    pub pass: &'a [BorrowedHandle<'a>],
-    /// Its standard input, output and error, where they are not to be its parent's.
-    pub stdio: &'a [Option<OwnedHandle>; 3],
-    /// Ctrl-C is not for it: its parent decides.
-    pub ignore_sigint: bool,
-}
-
 /// In a new process: what its parent passed to it.
 pub(crate) struct Inherited {
     pub role: String,
     pub parent: Parent,
-    /// In the order of [`SpawnOptions::pass`].
+    /// In the order of what was given to `spawn`.
     pub handles: Vec<OwnedHandle>,
 }
 
 /// The system's words for a file that is not there do not say which, nor why.
-fn missing(error: std::io::Error, program: &std::path::Path) -> std::io::Error {
-    if error.kind() != std::io::ErrorKind::NotFound {
-        return error;
+fn missing(error: io::Error, program: &Path) -> io::Error {
+    let path = program.display();
+    match error.kind() {
+        kind @ NotFound => io::Error::new(
+            kind,
+            format!("{path} is not there any more: was the program moved? Start it anew"),
+        ),
+        _ => error,
     }
-    let sentence = format!(
-        "{} is not there any more: was the program moved? Start it anew",
-        program.display()
-    );
-    std::io::Error::new(error.kind(), sentence)
 }

@@ -10,7 +10,7 @@ use crate::channels::{self, Encoded, Outcome};
 use crate::error::{Error, RemoteError};
 use crate::function;
 use crate::message::{Message, encode_into};
-use crate::os::{self, BorrowedHandle, CodeRef, OwnedHandle, Parent, SpawnOptions, borrow};
+use crate::os::{self, BorrowedHandle, CodeRef, OwnedHandle, Parent, borrow};
 use crate::timeline;
 use os_pipe::{PipeReader, PipeWriter};
 use serde::{Deserialize, Serialize};
@@ -71,12 +71,8 @@ pub(crate) fn start(
         let log = timeline::pass_on();
         pass.extend(log.map(|(_, handle)| borrow(handle)));
         let time = timeline::clock();
-        let process = os::spawn(&SpawnOptions {
-            role: &[role, log.map_or("", |(suffix, _)| suffix)].concat(),
-            pass: &pass,
-            stdio,
-            ignore_sigint: role == "worker",
-        })?;
+        let recorded = [role, log.map_or("", |(suffix, _)| suffix)].concat();
+        let process = os::spawn(&recorded, &pass, stdio, role == "worker")?;
         timeline::started(time, name, process.pid());
         Ok((process, from_child, to_child))
     };

@@ -1,7 +1,7 @@
 //! Unix: memory that several processes see.
 //!
 //! Invariant: behind every byte of a mapping there is memory, as long as it is mapped; or touching it would be a signal. So
-//! the file is as large as the mapping, and where the system can promise it, nobody makes it smaller. Called by `os::page`.
+//! the file is as large as the mapping, and where the system can promise it, no process makes it smaller. Called by `os::page`.
 
 use super::{OwnedHandle, signal};
 use nix::errno::Errno;
@@ -70,7 +70,7 @@ fn keep_size(file: &OwnedHandle) -> io::Result<()> {
     Ok(())
 }
 
-/// A file in memory whose name is taken away at once. (macOS lets nobody change its size a second time.)
+/// A file in memory whose name is taken away at once. (On macOS its size cannot be changed a second time.)
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 fn anonymous_file() -> io::Result<OwnedHandle> {
     use nix::fcntl::OFlag;

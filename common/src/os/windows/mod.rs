@@ -31,20 +31,14 @@ pub(super) fn set_nonblocking(_pipe: &PipeWriter) -> io::Result<()> {
     Ok(())
 }
 pub(crate) struct Nothing(());
-
 impl Drop for Nothing {
     fn drop(&mut self) {}
 }
-
 pub(crate) fn fork_guard() -> Nothing {
     Nothing(())
 }
-pub(crate) fn mask_signals() -> Nothing {
-    Nothing(())
-}
-pub(crate) fn mask_sigpipe() -> Nothing {
-    Nothing(())
-}
+pub(crate) use fork_guard as mask_signals;
+pub(crate) use fork_guard as mask_sigpipe;
 pub(crate) fn generation() -> u32 {
     0
 }
