@@ -17,42 +17,36 @@
 //!
 //! Called by `function` (results), `pool` (tasks) and `spawn` (what a new process is to call).
 
-use crate::error::{Error, RemoteError};
-use crate::message::{encode_into, encodes_to};
+use crate::error::RemoteError;
+use crate::message::{decode, encode_into, encodes_again};
 use crate::os;
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender, IpcSharedMemory};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::cell::Cell;
-use std::mem::needs_drop;
+use std::mem::{forget, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::rc::Rc;
 
 /// Appends an encoded value that must not have ends of channels in it; on an error, `bytes` is as before.
 #[inline]
 pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), String> {
     let before = bytes.len();
     let check = needs_drop::<T>().then(|| EmptyTheList);
-    encode_into(value, bytes).map_err(|error| error.to_string())?;
+    encode_into(value, bytes)?;
     let large = bytes.len() - before > PROBED; // then to look at the list costs less
-    if check.is_none() || !large && encodes_to(value, &bytes[before..]) {
-        std::mem::forget(check); // nothing has come into the list
+    if check.is_none() || !large && encodes_again(value, bytes, before) {
+        forget(check); // nothing has come into the list
         return Ok(());
     }
     // It is large, or there are ends of channels in it, or it is not encoded twice in the same way.
-    let nothing = match Probe::new() {
-        Ok(probe) => probe.finds_nothing(),
-        Err(_) => large && encodes_to(value, &bytes[before..]),
-    };
-    if !nothing {
-        bytes.truncate(before);
-        return Err(
-            "there are ends of channels, or shared memory, in it. They can be given to a Process and to a pool's \
-                    initializer only"
-                .to_owned(),
-        );
+    if Probe::new().is_ok_and(|probe| probe.finds_nothing()) {
+        return Ok(());
     }
-    Ok(())
+    bytes.truncate(before);
+    let sentence = "there are ends of channels, or shared memory, in it. They can be given to a Process and to a pool's \
+                    initializer only";
+    Err(sentence.to_owned())
 }
 
 /// Values of more bytes are not encoded twice.
@@ -71,8 +65,8 @@ impl Drop for EmptyTheList {
 struct Probe(IpcSender<()>);
 
 impl Probe {
-    fn new() -> Result<Probe, Error> {
-        let (sender, _) = ipc::channel().map_err(|error| Error::system("a channel".to_owned(), error))?;
+    fn new() -> Result<Probe, String> {
+        let (sender, _) = ipc::channel().map_err(|error| format!("a channel: {error}"))?;
         Ok(Probe(sender))
     }
 
@@ -99,6 +93,7 @@ impl Probe {
 }
 
 /// An encoded value that may have ends of channels in it. While it lives, its thread's list is in use.
+#[derive(Default)]
 pub(crate) struct Encoded {
     pub bytes: Vec<u8>,
     /// Of the probe, which is the last in the list.
@@ -110,32 +105,23 @@ pub(crate) struct Encoded {
 const MAX_ENDS: u8 = 62;
 
 /// Encodes a value for a new process.
-pub(crate) fn encode<T: Serialize>(value: &T, what: impl Fn() -> String) -> Result<Encoded, Error> {
-    let mut encoded = Encoded {
-        bytes: Vec::new(),
-        index: Vec::new(),
-        probe: None,
-    };
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Encoded, String> {
+    let mut encoded = Encoded::default();
     if !needs_drop::<T>() {
-        encode_into(value, &mut encoded.bytes).map_err(|error| Error::encode(what(), error))?;
+        encode_into(value, &mut encoded.bytes)?;
         return Ok(encoded);
     }
     let probe = encoded.probe.insert(Probe::new()?);
     probe.empty_the_list(); // a message of the program's own that failed may have left something there
-    encode_into(value, &mut encoded.bytes).map_err(|error| Error::encode(what(), error))?;
+    encode_into(value, &mut encoded.bytes)?;
     encoded.index = probe.index();
     match encoded.index[..] {
-        [0] if encodes_to(value, &encoded.bytes) => {
+        [0] if encodes_again(value, &mut encoded.bytes, 0) => {
             probe.empty_the_list();
             encoded.probe = None; // no shared memory either
         }
         [0..=MAX_ENDS] => {}
-        _ => {
-            return Err(Error::encode(
-                what(),
-                format!("there are more than {MAX_ENDS} ends of channels in it"),
-            ));
-        }
+        _ => return Err(format!("there are more than {MAX_ENDS} ends of channels in it")),
     }
     Ok(encoded)
 }
@@ -146,13 +132,12 @@ impl Encoded {
     }
 
     /// Sends the list to the address that the child told. An error: the child has ended, or an end was sent before, to
-    /// somebody else.
+    /// another process.
     pub fn send_to(&self, address: &str) -> std::io::Result<()> {
         let _masked = os::mask_signals(); // `ipc-channel` gives up when one comes
-        let index = self.index.clone();
         let server = IpcSender::connect(address.to_owned());
-        remove_server(address); // nobody needs the name any more
-        server?.send(ChannelMessage { index }).map_err(std::io::Error::other)
+        remove_server(address); // the name is not needed any more
+        server?.send(self.index.clone()).map_err(std::io::Error::other)
     }
 }
 
@@ -162,89 +147,67 @@ impl Drop for Encoded {
     }
 }
 
-/// What the list travels with.
-#[derive(Serialize, Deserialize)]
-struct ChannelMessage {
-    index: Vec<u8>,
-}
-
-thread_local! {
-    /// What is to be done when the list has come. False: it was not decoded to its end.
-    static ON_ARRIVAL: Cell<Option<Box<dyn FnOnce() -> bool>>> = const { Cell::new(None) };
-}
-
-/// A [`ChannelMessage`] as it comes in. The channels in the list can be decoded only while it is being decoded itself, so that
-/// is when the target is called.
-struct RunOnDecode;
-
-impl Serialize for RunOnDecode {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_unit() // `ipc-channel` wants both directions; this one is never taken
-    }
-}
-
-impl<'de> Deserialize<'de> for RunOnDecode {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<RunOnDecode, D::Error> {
-        let message = ChannelMessage::deserialize(deserializer)?;
-        // The probe is the last in the list.
-        drop(postcard::from_bytes::<IpcSender<()>>(&message.index).map_err(serde::de::Error::custom)?);
-        let took_all = ON_ARRIVAL.take().is_none_or(|run| run());
-        if !took_all {
-            // `ipc-channel` panics about ends that nobody took. This process is about to exit.
-            for index in 0..message.index[0] {
-                let _ = postcard::from_bytes::<IpcSender<()>>(&[index]).map(std::mem::forget);
-            }
-        }
-        Ok(RunOnDecode)
-    }
-}
-
 /// What a call left: how it went, and its encoded result.
 pub(crate) type Outcome = (Result<(), Box<RemoteError>>, Vec<u8>);
 
-/// In the child: where the list is to come. On most systems, that is a socket in the temporary directory. Its address has room
-/// for 107 bytes, and a longer one is cut in silence; and where there is no such directory, `ipc-channel` panics.
-pub(crate) struct Server(IpcOneShotServer<RunOnDecode>);
+thread_local! {
+    /// What is to be done when the list has come.
+    static ON_ARRIVAL: Cell<Option<Box<dyn FnOnce() -> Outcome>>> = const { Cell::new(None) };
+}
 
-impl Server {
-    /// The server, and its address.
-    pub fn open() -> Result<(Server, String), String> {
-        const ROOM: usize = 107 - "/.tmpXXXXXX/socket".len();
-        let folder = std::env::temp_dir();
-        if cfg!(all(unix, not(target_vendor = "apple"))) && folder.as_os_str().len() > ROOM {
-            return Err(format!(
-                "the name of the temporary directory {} is too long for a socket",
-                folder.display()
-            ));
+/// What the message with the list is decoded to. The channels in the list can be decoded only while the message is being decoded
+/// itself, so that is when the target is called. (`ipc-channel` wants `Serialize` too, and never uses it.)
+#[derive(Serialize)]
+pub(crate) struct Arrival(#[serde(skip)] Outcome);
+
+impl<'de> Deserialize<'de> for Arrival {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Arrival, D::Error> {
+        let index = Vec::<u8>::deserialize(deserializer)?;
+        drop(decode::<IpcSender<()>>(&index).map_err(Error::custom)?); // the probe is the last in the list
+        let run = ON_ARRIVAL.take().ok_or_else(|| Error::custom("a second message"))?;
+        let outcome = run();
+        if matches!(&outcome.0, Err(error) if matches!(**error, RemoteError::Arguments(_))) {
+            // `ipc-channel` panics about ends that were not taken.
+            for index in 0..index[0] {
+                let _ = decode::<IpcSender<()>>(&[index]).map(forget);
+            }
         }
-        let opened = catch_unwind(IpcOneShotServer::new);
-        let opened = opened.map_err(|_| {
-            format!(
-                "a socket cannot be made in the temporary directory {}",
-                folder.display()
-            )
-        });
-        let (server, address) = opened?.map_err(|error| error.to_string())?;
-        Ok((Server(server), address))
+        Ok(Arrival(outcome))
     }
+}
 
-    /// Waits for the list, and calls `run`, which decodes what was encoded with it.
-    pub fn run(self, run: impl FnOnce() -> Outcome + 'static) -> Result<Outcome, String> {
-        let outcome = Rc::new(Cell::new(None));
-        let result = outcome.clone();
-        let masked = os::mask_signals(); // `ipc-channel` gives up when one comes
-        let on_arrival = move || {
-            drop(masked);
-            let outcome = run();
-            let took_all = !matches!(&outcome.0, Err(error) if matches!(**error, RemoteError::Arguments(_)));
-            result.set(Some(outcome));
-            took_all
-        };
-        ON_ARRIVAL.set(Some(Box::new(on_arrival)));
-        let accepted = self.0.accept().map_err(|error| error.to_string());
-        ON_ARRIVAL.take();
-        outcome.take().ok_or_else(|| accepted.err().unwrap_or_default())
+/// In the child: where the list is to come, and the address of that. On most systems, it is a socket in the temporary directory.
+/// Its address has room for 107 bytes, and a longer one is cut in silence; and where there is no such directory, `ipc-channel`
+/// panics.
+pub(crate) fn open_server() -> Result<(IpcOneShotServer<Arrival>, String), String> {
+    const ROOM: usize = 107 - "/.tmpXXXXXX/socket".len();
+    let (folder, sockets) = (std::env::temp_dir(), cfg!(all(unix, not(target_vendor = "apple"))));
+    let name = folder.display();
+    if sockets && folder.as_os_str().len() > ROOM {
+        return Err(format!(
+            "the name of the temporary directory {name} is too long for a socket"
+        ));
     }
+    let opened = catch_unwind(IpcOneShotServer::new);
+    let opened = opened.map_err(|_| format!("a socket cannot be made in the temporary directory {name}"))?;
+    opened.map_err(|error| error.to_string())
+}
+
+/// Waits for the list, and calls `run`, which decodes what was encoded with it.
+pub(crate) fn run_on_arrival(
+    server: IpcOneShotServer<Arrival>,
+    run: impl FnOnce() -> Outcome + 'static,
+) -> Result<Outcome, String> {
+    let masked = os::mask_signals(); // `ipc-channel` gives up when one comes
+    ON_ARRIVAL.set(Some(Box::new(move || {
+        drop(masked);
+        run()
+    })));
+    let accepted = server.accept();
+    ON_ARRIVAL.take();
+    accepted
+        .map(|(_, Arrival(outcome))| outcome)
+        .map_err(|error| error.to_string())
 }
 
 /// Takes away what a server leaves whose process ends before it is used.

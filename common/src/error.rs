@@ -37,10 +37,7 @@ pub enum Error {
     ForeignFunction,
     /// A handle was used in a copy of its process that `fork()` made. The copy has no part in the pools and processes of the
     /// process that it was copied from; it can make its own.
-    #[error(
-        "this process is a copy, made by fork(), of the one whose pool or process this is: only that one can use it; make a \
-         new one here"
-    )]
+    #[error("this process is a copy, made by fork(), of the one whose pool or process this is: make a new one here")]
     ForkedCopy,
     /// A pool of no processes was asked for.
     #[error("a pool needs at least one process, but 0 were asked for")]
@@ -67,10 +64,7 @@ pub enum Error {
         r#source: Arc<io::Error>,
     },
     /// A process ended before it reached [`init`](crate::init).
-    #[error(
-        "{name} exited with code {} before it reached common::init(): is that the first line of main?",
-        code_name(.code)
-    )]
+    #[error("{name} exited with code {} before it reached common::init(): is that the first line of main?", code_name(.code))]
     #[non_exhaustive]
     NeverReady {
         /// Its name.
@@ -97,7 +91,7 @@ pub enum Error {
         message: String,
     },
     /// The target panicked.
-    #[error("the target panicked{}: {message}", at(.location))]
+    #[error("the target panicked{}: {message}", .location.iter().map(|place| format!(" at {place}")).collect::<String>())]
     #[non_exhaustive]
     Panicked {
         /// The panic's message.
@@ -190,17 +184,13 @@ impl Error {
     }
 
     pub(crate) fn start(name: &str, error: impl Into<io::Error>) -> Error {
-        Error::Start {
-            name: name.to_owned(),
-            source: Arc::new(error.into()),
-        }
+        let (name, source) = (name.to_owned(), Arc::new(error.into()));
+        Error::Start { name, source }
     }
 
-    pub(crate) fn system(what: String, error: impl Into<io::Error>) -> Error {
-        Error::System {
-            what,
-            source: Arc::new(error.into()),
-        }
+    pub(crate) fn system(what: String, error: io::Error) -> Error {
+        let source = Arc::new(error);
+        Error::System { what, source }
     }
 
     /// What a process that gave no result is reported as.
@@ -215,11 +205,9 @@ impl Error {
 
     /// The same, of one that did not reach `init`. A signal comes from outside, and says all.
     pub(crate) fn never_ready(name: &str, exit: Exit) -> Error {
+        let sentence = format!("it exited with code {FAILED_TO_BEGIN}, and said why on its standard error");
         match exit {
-            Exit::Code(FAILED_TO_BEGIN) => {
-                let sentence = format!("it exited with code {FAILED_TO_BEGIN}, and said why on its standard error");
-                Error::start(name, io::Error::other(sentence))
-            }
+            Exit::Code(FAILED_TO_BEGIN) => Error::start(name, io::Error::other(sentence)),
             Exit::Code(code) => Error::NeverReady {
                 name: name.to_owned(),
                 code,
@@ -232,18 +220,14 @@ impl Error {
         Error::ProtocolViolation { name: name.to_owned() }
     }
 
-    pub(crate) fn encode(what: impl Into<String>, message: impl ToString) -> Error {
-        Error::Encode {
-            what: what.into(),
-            message: message.to_string(),
-        }
+    pub(crate) fn encode(what: impl Into<String>, message: impl Into<String>) -> Error {
+        let (what, message) = (what.into(), message.into());
+        Error::Encode { what, message }
     }
 
-    pub(crate) fn decode(what: impl Into<String>, message: impl ToString) -> Error {
-        Error::Decode {
-            what: what.into(),
-            message: message.to_string(),
-        }
+    pub(crate) fn decode(what: impl Into<String>, message: impl Into<String>) -> Error {
+        let (what, message) = (what.into(), message.into());
+        Error::Decode { what, message }
     }
 
     pub(crate) fn remote(error: RemoteError, name: &str) -> Error {
@@ -288,12 +272,6 @@ fn signal_name(signal: &i32) -> String {
         return format!("signal {signal} ({})", known.as_str());
     }
     format!("signal {signal}")
-}
-
-fn at(location: &Option<String>) -> String {
-    location
-        .as_ref()
-        .map_or_else(String::new, |place| format!(" at {place}"))
 }
 
 fn unobserved(count: &usize) -> String {

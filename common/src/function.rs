@@ -8,6 +8,7 @@ use crate::channels::encode_plain;
 use crate::error::{Error, RemoteError};
 use crate::message::{Message, decode};
 use crate::os::CodeRef;
+use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
 use std::sync::OnceLock;
@@ -46,27 +47,27 @@ pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) ->
     }));
     outcome.unwrap_or_else(|payload| {
         result.truncate(before);
-        let text = text(&*payload);
+        let message = text(&*payload).to_owned();
         // The place of this panic, not of an earlier one that was caught and whose text lies elsewhere.
-        let place = PLACE.take().filter(|place| place.text == text.map(str::as_ptr));
-        let message = text.unwrap_or("a panic with a value that is no text").to_owned();
+        let place = PLACE.take().filter(|place| place.text == text(&*payload).as_ptr());
         // The value's own destructor may panic too.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
         Err(Box::new(RemoteError::Panic(message, place.map(|place| place.location))))
     })
 }
 
-/// What a panic says, if it does.
-pub(crate) fn text(payload: &(dyn std::any::Any + Send)) -> Option<&str> {
+/// What a panic says.
+pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
     let literal = payload.downcast_ref::<&str>().copied();
-    literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+    let text = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic with a value that is no text")
 }
 
 /// Where this thread panicked last.
 struct Place {
     location: String,
-    /// Where that panic's text lies, if it has one.
-    text: Option<*const u8>,
+    /// Where that panic's text lies.
+    text: *const u8,
 }
 
 thread_local! {
@@ -89,10 +90,10 @@ pub(crate) fn remember_panic_locations() {
         remember(panic);
         before(panic);
         if let Some(callback) = ON_PANIC_ABORT.get().filter(|_| cfg!(panic = "abort")) {
-            let message = text(panic.payload())
-                .unwrap_or("a panic with a value that is no text")
-                .to_owned();
-            callback(&RemoteError::Panic(message, PLACE.take().map(|place| place.location)));
+            callback(&RemoteError::Panic(
+                text(panic.payload()).to_owned(),
+                PLACE.take().map(|place| place.location),
+            ));
         }
     }));
 }
@@ -100,7 +101,7 @@ pub(crate) fn remember_panic_locations() {
 fn remember(panic: &PanicHookInfo) {
     let place = panic.location().map(|place| Place {
         location: format!("{}:{}", place.file(), place.line()),
-        text: text(panic.payload()).map(str::as_ptr),
+        text: text(panic.payload()).as_ptr(),
     });
     let _ = PLACE.try_with(|last| last.set(place)); // a thread that is ending has none any more
 }

@@ -4,8 +4,8 @@
 //! program itself, as the first thing.
 
 use crate::error::FAILED_TO_BEGIN;
-use crate::os::{self, Constructor, OwnedHandle, Texts};
-use crate::spawn::{self, Ends};
+use crate::os::{self, Constructor, Inherited, Texts};
+use crate::spawn;
 use crate::timeline;
 
 /// Makes this program able to start processes; write it as the first line of `main`.
@@ -41,7 +41,7 @@ pub fn init() {
     spawn::initialised();
     let code = match os::inherited() {
         Ok(None) => return timeline::begin(),
-        Ok(Some((role, handles))) => play(role, handles),
+        Ok(Some(inherited)) => play(inherited),
         Err(problem) => Err(problem.to_owned()),
     };
     std::process::exit(code.unwrap_or_else(|problem| {
@@ -51,14 +51,14 @@ pub fn init() {
 }
 
 /// Does what a child is there for. Returns its exit code.
-fn play(role: String, mut handles: Vec<OwnedHandle>) -> Result<i32, String> {
-    let role = timeline::take_over(role, &mut handles);
-    let ends = Ends::new(handles).ok_or("its parent passed too little to it")?;
-    match role.as_str() {
-        "process" => crate::process::run_child(ends),
-        "worker" => crate::pool::worker::run_child(ends),
-        _ => Err(format!("nobody can be a {role}")),
-    }
+fn play(mut inherited: Inherited) -> Result<i32, String> {
+    let role = timeline::take_over(inherited.role, &mut inherited.handles);
+    let run_child = match role.as_str() {
+        "process" => crate::process::run_child,
+        "worker" => crate::pool::worker::run_child,
+        _ => return Err(format!("there is no role {role:?}")),
+    };
+    spawn::read_start(inherited.parent, inherited.handles)?.map_or(Ok(0), run_child)
 }
 
 /// Lets [`Process`](crate::Process) and [`Pool`](crate::Pool) work inside `#[test]` functions: one line in the test file,

@@ -197,7 +197,7 @@
 //! | [`kill`](Child::kill) (b08) | SIGKILL: exit code −9, [`Error::Signaled`] | the same | exit code 1, [`Error::Exited`]: there are no signals, and [`exitcode`](Child::exitcode) is that of `exit(1)` |
 //! | `exit(n)` (b09) | the lowest 8 bits of n | the same | all 32 bits of n |
 //! | `abort`, access violation, stack overflow (b40) | SIGABRT, SIGSEGV: −6, −11 | the same | exit codes 0xc0000409, 0xc0000005, 0xc00000fd (negative as `i32`) |
-//! | when the parent ends, even killed (b12, b14, b44) | daemons and workers end within milliseconds: they watch a pipe. Stopped ones end when they go on | the same | the same: they wait for the parent's process |
+//! | when the parent ends, even killed (b12, b14, b44) | daemons and workers end within milliseconds: the system tells them. Stopped ones end when they go on | the same | the same |
 //! | standard input, read from C in a child (b15) | the same as from Rust | the same | at its end: only Rust's `stdin` is put back |
 //! | the program's file is moved or deleted while it runs (b18) | does not matter | [`Error::Start`] with its path (FreeBSD finds a moved file) | the same; a running program cannot be deleted |
 //! | the file is replaced, by a rebuild (b18) | does not matter: the old program goes on (with `common` in a dynamic library: as on macOS) | the new process notices, says so on stderr, and exits with code 70 | the same |

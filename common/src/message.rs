@@ -61,9 +61,12 @@ pub trait Message: Serialize + DeserializeOwned + 'static {}
 impl<T: Serialize + DeserializeOwned + 'static> Message for T {}
 
 /// Appends the encoded value; on an error, `bytes` is as before.
-pub(crate) fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), postcard::Error> {
+pub(crate) fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), String> {
     let before = bytes.len();
-    postcard::serialize_with_flavor(value, Append(bytes)).inspect_err(|_| bytes.truncate(before))
+    postcard::serialize_with_flavor(value, Append(bytes)).map_err(|error| {
+        bytes.truncate(before);
+        error.to_string()
+    })
 }
 
 /// Reads a value back from bytes that hold nothing else.
@@ -78,9 +81,12 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Would the value be encoded to just these bytes?
-pub(crate) fn encodes_to<T: Serialize>(value: &T, bytes: &[u8]) -> bool {
-    postcard::serialize_with_flavor(value, Compare(bytes)).is_ok_and(|same| same)
+/// Would the value be encoded to what stands from `start` on? (Afterwards `bytes` is as before.)
+pub(crate) fn encodes_again<T: Serialize>(value: &T, bytes: &mut Vec<u8>, start: usize) -> bool {
+    let end = bytes.len();
+    let same = encode_into(value, bytes).is_ok() && bytes[start..end] == bytes[end..];
+    bytes.truncate(end);
+    same
 }
 
 /// Where postcard puts encoded bytes.
@@ -109,27 +115,5 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
 
     fn finalize(self) -> Result<(), postcard::Error> {
         Ok(())
-    }
-}
-
-/// Compares encoded bytes with those that are left here.
-struct Compare<'a>(&'a [u8]);
-
-impl postcard::ser_flavors::Flavor for Compare<'_> {
-    type Output = bool;
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> Result<(), postcard::Error> {
-        self.try_extend(&[byte])
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
-        self.0 = self.0.strip_prefix(bytes).ok_or(postcard::Error::SerializeBufferFull)?;
-        Ok(())
-    }
-
-    fn finalize(self) -> Result<bool, postcard::Error> {
-        Ok(self.0.is_empty())
     }
 }

@@ -1,6 +1,6 @@
 //! `Process` and `Child`, after Python's `multiprocessing.Process`.
 //!
-//! Invariants: whether a child has ended is asked of the system, never concluded from its pipe, which somebody else may hold
+//! Invariants: whether a child has ended is asked of the system, never concluded from its pipe, which another process may hold
 //! open; what it sent is read as long as it lives, believed only if it is well formed, and kept, so that `join` says the same
 //! again. Called by users, and on the child's side by `init`.
 
@@ -8,14 +8,13 @@ use crate::error::{Error, RemoteError};
 use crate::function;
 use crate::message::{Message, decode};
 use crate::os::{self, Event, Exit, OwnedHandle, Owner, borrow};
-use crate::spawn::{self, Call, Ends, Liveness};
+use crate::spawn::{self, Call, Start};
 use crate::timeline;
-use os_pipe::{PipeReader, PipeWriter};
-use std::cmp::Ordering;
-use std::io::{ErrorKind, Read};
+use os_pipe::PipeReader;
+use std::io;
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A function that is to run in a process of its own: not started yet.
@@ -179,69 +178,41 @@ impl<R: Message> Process<R> {
     /// [`Error::NotInitialised`] without [`init`](crate::init); [`Error::Encode`] if serde cannot encode the arguments;
     /// [`Error::Start`] if the system refuses; [`Error::NeverReady`] if it is known by now that the child ended too early.
     pub fn start(self) -> Result<Child<R>, Error> {
-        let Process {
-            name,
-            daemon,
-            stdio,
-            call,
-            ..
-        } = self;
-        let encoded = call.encode(&name)?;
-        drop(call); // from here on, what the argument owns is the child's alone
-        let mut started = spawn::start("process", &name, &[], &stdio)?;
-        drop(stdio);
-        let told = spawn::send_start(&mut started, &name, &daemon, Some(&encoded));
-        let child = Child {
-            name,
-            daemon,
+        reap_daemons(None);
+        let started = spawn::start("process", &self.name, &[], &self.stdio, self.daemon, Some(&self.call))?;
+        Ok(Child {
+            name: self.name,
+            daemon: self.daemon,
             owner: Owner::me(),
             process: Arc::new(started.process),
             killed: AtomicBool::new(false),
-            answer: Mutex::new(Answer {
-                pipe: Some(started.from_child),
-                bytes: Vec::new(),
-            }),
-            _to_child: started.to_child,
-            unread: started.child_reads,
-            took_all: matches!(told, Ok(true)),
-            liveness: started.liveness,
+            from_child: started.from_child,
+            answer: Mutex::new((started.answer, false)),
             result: PhantomData,
-        };
-        if told.is_err() {
-            let _ = child.kill();
-        }
-        told.map(|_| child)
+        })
     }
 }
 
-/// What a process is told besides what it is to call: is it a daemon?
-type Config = bool;
-
-/// A child's answer; a value's bytes follow.
+/// The beginning of a child's answer; the bytes of its result follow.
 type Outcome = Result<(), Box<RemoteError>>;
 
 /// Exit code of a process whose target panicked, as of any Rust program.
 const PANICKED: i32 = 101;
 
 /// In the child: runs the target. Returns the exit code.
-pub(crate) fn run_child(mut ends: Ends) -> Result<i32, String> {
-    os::close_after_fork(os::ANSWERS, &ends.to_parent);
-    let Some(start) = ends.read_start::<Config>()? else {
-        return Ok(0);
-    };
-    let to_parent = Arc::new(ends.to_parent);
-    let last_word = to_parent.clone();
-    let answer = move |outcome: Outcome, result: &[u8]| {
-        let outcome = postcard::to_stdvec(&outcome).unwrap_or_default();
-        let _ = spawn::write_block(&last_word, &[&outcome, result]); // a parent that has ended needs no answer
-    };
-    if start.config {
-        if let Err(problem) = spawn::end_with_parent(start.parent) {
-            answer(Err(Box::new(RemoteError::Setup(problem.clone()))), &[]);
-            return Err(problem);
-        }
+pub(crate) fn run_child(start: Start) -> Result<i32, String> {
+    if start.daemon {
+        spawn::end_with_parent()?;
     }
     let call = start.call.ok_or("it was told nothing to do")?;
+    let (owner, to_parent) = (Owner::me(), Arc::new(start.to_parent));
+    let pipe = to_parent.clone();
+    let answer = move |outcome: Outcome, result: &[u8]| {
+        let outcome = postcard::to_stdvec(&outcome).unwrap_or_default();
+        if owner.is_surely_me() {
+            let _ = spawn::write_block(&pipe, &outcome, result); // a parent that has ended needs no answer
+        }
+    };
     let on_panic = answer.clone();
     function::on_panic_abort(move |panic| on_panic(Err(Box::new(panic.clone())), &[]));
     let span = timeline::span("target"); // the parent told the target's name
@@ -258,7 +229,8 @@ pub(crate) fn run_child(mut ends: Ends) -> Result<i32, String> {
 /// All methods take `&self`: one thread can [`join`](Child::join) while another one calls [`kill`](Child::kill).
 ///
 /// When the handle is dropped, the process is waited for, so that no zombie is left; after a second, a line on the standard
-/// error says so. A daemon goes on in the background until this program ends.
+/// error says so. A daemon goes on in the background until this program ends; if it ends by itself, it is a zombie until the
+/// next process is started, as in Python.
 ///
 /// In a copy of this process, made by `fork()`, the handle is good for nothing: dropping it there does nothing, and what would
 /// use the process is [`Error::ForkedCopy`].
@@ -268,57 +240,12 @@ pub struct Child<R> {
     daemon: bool,
     owner: Owner,
     process: Arc<os::Process>,
-    /// `kill` or `terminate` was called: an end before `init` is no riddle then.
+    /// `kill` or `terminate` was called: that explains an end before `init`.
     killed: AtomicBool,
-    answer: Mutex<Answer>,
-    /// Nobody writes into it any more. While it is open, `unread` has no end.
-    _to_child: PipeWriter,
-    /// The child's end of `to_child`, or `None`: see `spawn::Started`.
-    unread: Option<PipeReader>,
-    /// It took all that it was told.
-    took_all: bool,
-    liveness: Arc<Liveness>,
+    from_child: PipeReader,
+    /// What came from the child; and whether that is all.
+    answer: Mutex<(Vec<u8>, bool)>,
     result: PhantomData<fn() -> R>,
-}
-
-/// What came from a child.
-struct Answer {
-    /// `None`: it has ended, or nothing that the child wrote can come any more.
-    pipe: Option<PipeReader>,
-    bytes: Vec<u8>,
-}
-
-impl Answer {
-    fn is_readable(&self) -> bool {
-        let pipe = self.pipe.as_ref();
-        pipe.is_some_and(|pipe| os::wait_readable(pipe, Duration::ZERO).unwrap_or(false))
-    }
-
-    /// Reads what there is.
-    fn read_some(&mut self) {
-        let Some(pipe) = &mut self.pipe else { return };
-        let end = self.bytes.len();
-        self.bytes.resize(end + end.clamp(1 << 12, 1 << 16), 0);
-        let read = pipe.read(&mut self.bytes[end..]);
-        self.bytes.truncate(end + *read.as_ref().unwrap_or(&0));
-        match read {
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Ok(0) | Err(_) => self.pipe = None,
-            Ok(_) => {}
-        }
-    }
-
-    /// The child's last word, if it is all there. An error: there is something else.
-    fn last_word(&self) -> Result<Option<&[u8]>, ()> {
-        let Some((length, rest)) = self.bytes.split_first_chunk() else {
-            return Ok(None);
-        };
-        match (rest.len() as u64).cmp(&u64::from_le_bytes(*length)) {
-            Ordering::Less => Ok(None),
-            Ordering::Equal => Ok(Some(rest)),
-            Ordering::Greater => Err(()),
-        }
-    }
 }
 
 impl<R> Child<R> {
@@ -348,85 +275,61 @@ impl<R> Child<R> {
     /// Source: [`multiprocessing.Process.exitcode`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Process.exitcode).
     pub fn exitcode(&self) -> Option<i32> {
         let exit = self.process_if_mine().ok()?.try_wait()?;
-        Some(match exit {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => -signal,
-            Exit::Unknown => 255,
-        })
+        Some(exit.exitcode().unwrap_or(255))
     }
 
     /// Asks it to end, by SIGTERM; on Windows, which has no such request, the same as [`kill`](Child::kill). No error if it
     /// has ended already. Its own children are not ended, unless they are daemons.
     pub fn terminate(&self) -> Result<(), Error> {
-        let process = self.process_if_mine()?;
-        self.killed.store(true, Relaxed);
-        process
-            .terminate()
-            .map_err(|error| Error::system(format!("SIGTERM to {}", self.name), error))
+        self.end("SIGTERM to", os::Process::terminate)
     }
 
     /// Ends it, by SIGKILL; on Windows by `TerminateProcess`, with exit code 1. No error if it has ended already.
     pub fn kill(&self) -> Result<(), Error> {
+        self.end("killing", os::Process::kill)
+    }
+
+    fn end(&self, what: &str, end: fn(&os::Process) -> io::Result<()>) -> Result<(), Error> {
         let process = self.process_if_mine()?;
         self.killed.store(true, Relaxed);
-        process
-            .kill()
-            .map_err(|error| Error::system(format!("killing {}", self.name), error))
+        end(process).map_err(|error| Error::system(format!("{what} {}", self.name), error))
     }
 
     fn process_if_mine(&self) -> Result<&os::Process, Error> {
-        if self.owner.is_surely_me() {
-            Ok(&self.process)
-        } else {
-            Err(Error::ForkedCopy)
-        }
+        self.owner
+            .is_surely_me()
+            .then_some(&*self.process)
+            .ok_or(Error::ForkedCopy)
     }
 
     /// Waits for its end, and reads meanwhile, or it could not write on. `None`: the deadline came first.
-    fn wait_for_end(&self, deadline: Option<Instant>) -> Option<(Exit, MutexGuard<'_, Answer>)> {
-        let mut answer = self.lock_answer(deadline)?;
+    fn wait_for_end(&self, deadline: Option<Instant>) -> Option<Exit> {
         let exit = loop {
-            match self.process.wait_event(answer.pipe.as_ref().map(borrow), deadline) {
-                Event::Readable => answer.read_some(),
+            let pipe = (!self.lock_answer().1).then(|| borrow(&self.from_child));
+            match self.process.wait_event(pipe, deadline) {
+                Event::Readable => self.read_some(),
                 Event::Ended(exit) => break exit,
                 Event::TimedOut => return None,
-            }
+            };
         };
-        // What it wrote last lies in the pipe. That has its limits; but somebody else may write there forever.
+        // What it wrote last lies in the pipe. That has its limits; but another process may write there forever.
         let mut reads = 0..64;
-        while reads.next().is_some() && answer.is_readable() {
-            answer.read_some();
-        }
-        answer.pipe = None;
-        Some((exit, answer))
+        while reads.next().is_some() && self.read_some() {}
+        self.lock_answer().1 = true;
+        Some(exit)
     }
 
-    /// Another thread may be in the middle of `join`: then it has the lock until the child ends.
-    fn lock_answer(&self, deadline: Option<Instant>) -> Option<MutexGuard<'_, Answer>> {
-        loop {
-            match self.answer.try_lock() {
-                Ok(answer) => return Some(answer),
-                Err(TryLockError::Poisoned(poisoned)) => return Some(poisoned.into_inner()),
-                Err(_) if deadline.is_some_and(|deadline| Instant::now() >= deadline) => return None,
-                Err(_) => std::thread::sleep(Duration::from_millis(1)),
-            }
-        }
+    /// False: there is nothing to read. (Another thread may be in the middle of `join`, and read it.)
+    fn read_some(&self) -> bool {
+        let (bytes, ended) = &mut *self.lock_answer();
+        let readable = !*ended && os::is_readable(&self.from_child);
+        *ended |= readable && !spawn::read_some(&self.from_child, bytes);
+        readable
     }
 
-    /// What to say of a child that sent no answer.
-    fn missing_result(&self, exit: Exit, answer: &Answer) -> Error {
-        // In `init` it reads first what it was told.
-        let reached_init = match &self.unread {
-            Some(unread) => !os::wait_readable(unread, Duration::ZERO).unwrap_or(false),
-            None => self.took_all,
-        };
-        if !answer.bytes.is_empty() && exit == Exit::Code(0) {
-            Error::protocol_violation(&self.name) // it thinks that it has answered
-        } else if reached_init || self.killed.load(Relaxed) {
-            Error::ended(&self.name, exit)
-        } else {
-            Error::never_ready(&self.name, exit)
-        }
+    /// It is poisoned when the result's `Deserialize` has panicked.
+    fn lock_answer(&self) -> MutexGuard<'_, (Vec<u8>, bool)> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -470,15 +373,25 @@ impl<R: Message> Child<R> {
         self.process_if_mine()?;
         let _blocked = (timeout != Some(Duration::ZERO)).then(|| timeline::blocked(&self.name));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let (exit, answer) = self.wait_for_end(deadline).ok_or_else(|| Error::TimedOut {
+        let exit = self.wait_for_end(deadline).ok_or_else(|| Error::TimedOut {
             what: self.name.clone(),
             after: timeout.unwrap_or_default(),
         })?;
+        let (bytes, _) = &*self.lock_answer();
         let garbage = || Error::protocol_violation(&self.name);
-        let Some(bytes) = answer.last_word().map_err(|()| garbage())? else {
-            return Err(self.missing_result(exit, &answer));
+        // It begins with an empty block, or with the address for its channels.
+        let begun = spawn::split_block(bytes);
+        let rest = begun.map_or(&bytes[..], |(_, rest)| rest);
+        let answer = match spawn::split_block(rest) {
+            Some((answer, [])) if begun.is_some() => answer,
+            None if rest.is_empty() || exit != Exit::Code(0) => {
+                let explained = begun.is_some() || self.killed.load(Relaxed);
+                let error = if explained { Error::ended } else { Error::never_ready };
+                return Err(error(&self.name, exit));
+            }
+            _ => return Err(garbage()),
         };
-        let (outcome, value): (Outcome, _) = postcard::take_from_bytes(bytes).map_err(|_| garbage())?;
+        let (outcome, value): (Outcome, _) = postcard::take_from_bytes(answer).map_err(|_| garbage())?;
         outcome.map_err(|error| Error::remote(*error, &self.name))?;
         decode(value).map_err(|message| Error::decode(format!("the result of {}", self.name), message))
     }
@@ -490,13 +403,11 @@ impl<R> Drop for Child<R> {
             return; // or it belongs to the process that this one is a copy of
         }
         if self.daemon {
-            return abandon((self.process.clone(), self.liveness.clone()));
+            return reap_daemons(Some((self.owner, self.process.clone())));
         }
         let _blocked = timeline::blocked(&self.name);
-        if self
-            .wait_for_end(Some(Instant::now() + Duration::from_secs(1)))
-            .is_none()
-        {
+        let second = Some(Instant::now() + Duration::from_secs(1));
+        if self.wait_for_end(second).is_none() {
             let (name, pid) = (&self.name, self.pid());
             eprintln!("waiting for {name} (process {pid}): it still runs, and its handle was dropped without `join`");
             self.wait_for_end(None);
@@ -504,33 +415,15 @@ impl<R> Drop for Child<R> {
     }
 }
 
-/// Daemons that still ran when their handles were dropped. One thread, of the process with this number, takes them out of the
-/// process table: one that has ended may be a zombie for a second.
-static ABANDONED: Mutex<(u32, Vec<Daemon>)> = Mutex::new((0, Vec::new()));
-type Daemon = (Arc<os::Process>, Arc<Liveness>);
+/// Daemons that still ran when their handles were dropped.
+static ABANDONED: Mutex<Vec<(Owner, Arc<os::Process>)>> = Mutex::new(Vec::new());
 
-fn abandon(daemon: Daemon) {
+/// Takes those that have ended since out of the process table, and remembers one more.
+fn reap_daemons(more: Option<(Owner, Arc<os::Process>)>) {
     let _guard = os::fork_guard(); // a copy of this process finds the list unlocked
     let mut abandoned = ABANDONED.lock().unwrap();
-    abandoned.1.push(daemon);
-    let thread = std::thread::Builder::new().name("common-daemons".to_owned());
-    if abandoned.0 != std::process::id() && thread.spawn(reap_daemons).is_ok() {
-        abandoned.0 = std::process::id();
-    }
-}
-
-fn reap_daemons() {
-    loop {
-        let guard = os::fork_guard();
-        let mut abandoned = ABANDONED.lock().unwrap();
-        abandoned.1.retain(|(process, _)| process.try_wait().is_none());
-        let Some((first, _)) = abandoned.1.first().cloned() else {
-            abandoned.0 = 0;
-            return;
-        };
-        drop((abandoned, guard));
-        first.wait_timeout(Duration::from_secs(1));
-    }
+    abandoned.retain(|(owner, process)| owner.is_surely_me() && process.try_wait().is_none());
+    abandoned.extend(more);
 }
 
 macro_rules! debug_as_a_name {

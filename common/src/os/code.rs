@@ -7,7 +7,6 @@
 
 use super::{Code, code_around};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
 use std::sync::OnceLock;
 
 /// A function pointer of type `fn(A) -> R` beside the function that decodes its argument, calls it, and encodes its result:
@@ -26,14 +25,8 @@ pub(crate) struct CodeRef {
 pub(crate) type Caller<E> = unsafe fn(usize, &[u8], &mut Vec<u8>) -> Result<(), E>;
 
 impl CodeRef {
-    /// Bytes of the encoded form.
-    pub const LENGTH: usize = 8;
-
     /// Leads nowhere that could be called.
-    pub const NONE: CodeRef = CodeRef {
-        caller: u32::MAX,
-        target: u32::MAX,
-    };
+    pub const NONE: CodeRef = CodeRef::from_word(u64::MAX);
 
     /// `None`: one of the two does not lie in this program's code.
     pub fn new<E, F: Copy>(caller: Caller<E>, target: F) -> Option<CodeRef> {
@@ -46,16 +39,13 @@ impl CodeRef {
         })
     }
 
-    pub fn to_bytes(self) -> [u8; CodeRef::LENGTH] {
-        (u64::from(self.caller) << 32 | u64::from(self.target)).to_le_bytes()
+    pub fn to_word(self) -> u64 {
+        u64::from(self.caller) << 32 | u64::from(self.target)
     }
 
-    pub fn from_bytes(bytes: [u8; CodeRef::LENGTH]) -> CodeRef {
-        let both = u64::from_le_bytes(bytes);
-        CodeRef {
-            caller: (both >> 32) as u32,
-            target: both as u32,
-        }
+    pub const fn from_word(word: u64) -> CodeRef {
+        let (caller, target) = ((word >> 32) as u32, word as u32);
+        CodeRef { caller, target }
     }
 
     /// Calls the function. `None`: the numbers do not lead into this program's code.
@@ -75,12 +65,7 @@ impl CodeRef {
 /// Looked up once. Empty, if the system does not tell.
 fn code() -> &'static Code {
     static CODE: OnceLock<Code> = OnceLock::new();
-    CODE.get_or_init(|| {
-        code_around(code as *const () as usize).unwrap_or(Code {
-            segment: 0..0,
-            file: PathBuf::new(),
-        })
-    })
+    CODE.get_or_init(|| code_around(code as *const () as usize).unwrap_or_default())
 }
 
 /// Which file the code came from: by its size and date. Parent and child compare theirs, since the same distance leads

@@ -5,11 +5,12 @@
 //!
 //! * `spawn`, [`Process`]: run this program again, wait for it, kill it, never a stranger that got its number.
 //! * `inherited`: in the new process, what its parent passed to it.
-//! * [`SharedMemory`]: a few pages that parent and workers see at the same time.
+//! * [`SharedPage`]: memory that a pool and one of its workers see at the same time.
 //! * [`CodeRef`]: a function's address as a number that means the same in another run of the same program.
 
+use std::io::{self, ErrorKind::NotFound};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 mod bell;
@@ -106,35 +107,20 @@ impl Exit {
 
     /// Was it ended by a signal that processes send, not one that follows from what it did?
     pub fn comes_from_outside(self) -> bool {
-        #[cfg(unix)]
-        {
-            use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
-            let own = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP];
-            matches!(self, Exit::Signal(signal) if !own.contains(&signal))
-        }
-        #[cfg(windows)]
-        false // there are no signals
+        matches!(self, Exit::Signal(signal) if !FAULTS.contains(&signal))
     }
 }
 
 /// What [`Process::wait_for_change`] waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(windows, allow(dead_code))]
 pub(crate) enum Change {
-    #[cfg_attr(
-        not(any(target_os = "linux", target_os = "android", target_os = "freebsd")),
-        allow(dead_code)
-    )]
     Stopped,
-    #[cfg_attr(
-        not(any(target_os = "linux", target_os = "android", target_os = "freebsd")),
-        allow(dead_code)
-    )]
     Continued,
     Ended(Exit),
 }
 
 /// What [`Process::wait_event`] waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// The pipe can be read, or is at its end.
     Readable,
@@ -142,35 +128,41 @@ pub(crate) enum Event {
     TimedOut,
 }
 
+impl Process {
+    /// Waits for its end. Other threads can kill it meanwhile.
+    pub fn wait(&self) -> Exit {
+        loop {
+            if let Event::Ended(exit) = self.wait_event(None, None) {
+                return exit;
+            }
+        }
+    }
+}
+
 /// The code of the file that contains `common`.
+#[derive(Default)]
 struct Code {
     pub segment: Range<usize>,
     /// Where that file lies. Empty: it is the program, and the system knows it without a name (Linux).
     pub file: PathBuf,
 }
 
-/// How a process is started; see `spawn`.
-pub(crate) struct SpawnOptions<'a> {
-    /// What the new process is to be: read back by `inherited`.
-    pub role: &'a str,
-    /// Pipe ends (and the like) for it, in an order that both sides know. The caller keeps its own copies.
-    pub pass: &'a [BorrowedHandle<'a>],
-    /// Its standard input, output and error, where they are not to be its parent's.
-    pub stdio: &'a [Option<OwnedHandle>; 3],
-    /// Ctrl-C is not for it: its parent decides.
-    pub ignore_sigint: bool,
-    /// Called once, when its end is noticed.
-    pub on_exit: fn(u32, Exit),
+/// In a new process: what its parent passed to it.
+pub(crate) struct Inherited {
+    pub role: String,
+    pub parent: Parent,
+    /// In the order of what was given to `spawn`.
+    pub handles: Vec<OwnedHandle>,
 }
 
 /// The system's words for a file that is not there do not say which, nor why.
-fn missing(error: std::io::Error, program: &std::path::Path) -> std::io::Error {
-    if error.kind() != std::io::ErrorKind::NotFound {
-        return error;
+fn missing(error: io::Error, program: &Path) -> io::Error {
+    let path = program.display();
+    match error.kind() {
+        kind @ NotFound => io::Error::new(
+            kind,
+            format!("{path} is not there any more: was the program moved? Start it anew"),
+        ),
+        _ => error,
     }
-    let sentence = format!(
-        "{} is not there any more: was the program moved? Start it anew",
-        program.display()
-    );
-    std::io::Error::new(error.kind(), sentence)
 }

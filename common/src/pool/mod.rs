@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::function::code_ref;
 use crate::message::Message;
 use crate::os::Owner;
-use crate::spawn::{self, Call, Liveness};
+use crate::spawn::{self, Call};
 use crate::timeline;
 use collector::Shared;
 use handles::{Failure, Many, One, Outcome, ResultHandler, Watched};
@@ -116,7 +116,6 @@ struct Core {
     /// How many calls of `apply_async` there were.
     applied: AtomicUsize,
     owner: Owner,
-    liveness: Arc<Liveness>,
 }
 
 fn start_thread(name: String, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
@@ -153,7 +152,7 @@ impl Core {
         if !self.owner.is_surely_me() {
             // A copy made by `fork`: neither the threads nor the workers are there, and nothing may be touched.
             let threads = (std::mem::take(&mut self.supervisors), self.collector.take());
-            std::mem::forget((threads, self.liveness.clone()));
+            std::mem::forget(threads);
             return Err(Error::ForkedCopy);
         }
         let _blocked = closed.then(|| timeline::blocked("join"));
@@ -275,7 +274,6 @@ impl PoolBuilder {
             closed: false,
             applied: AtomicUsize::new(0),
             owner: Owner::me(),
-            liveness: Liveness::get().map_err(|error| Error::start(&what(), error))?,
         };
         core.start(self.initializer)?;
         Ok(Pool { core })

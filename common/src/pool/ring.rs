@@ -249,7 +249,7 @@ impl TaskHeader {
         let words = [(); 4].map(|()| reader.pop(ring));
         let header = TaskHeader {
             first: words[0],
-            function: CodeRef::from_bytes(words[1].to_le_bytes()),
+            function: CodeRef::from_word(words[1]),
             count: words[2] as u32,
             label: (words[2] >> 32) as u32,
             length: words[3],
@@ -264,7 +264,7 @@ impl TaskHeader {
     fn words(self) -> [u64; 4] {
         [
             self.first,
-            u64::from_le_bytes(self.function.to_bytes()),
+            self.function.to_word(),
             u64::from(self.count) | u64::from(self.label) << 32,
             self.length,
         ]

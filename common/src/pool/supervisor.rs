@@ -7,11 +7,9 @@ use super::collector::Shared;
 use super::system::Link;
 use super::system::bell;
 use crate::error::Error;
-use crate::function;
 use crate::os::{Change, OwnedHandle, SharedPage, borrow};
-use crate::spawn::{self, Call, EncodedCall};
+use crate::spawn::{self, Call};
 use crate::timeline;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
@@ -61,33 +59,19 @@ pub(super) fn supervise(
 #[allow(clippy::useless_conversion)] // in tests, a worker's process is another type
 pub(super) fn start(shared: &Shared, name: &str, initializer: Option<&Call>) -> Result<Link, Error> {
     let no_memory = |error| Error::start(name, error);
-    let initializer = initializer.map(|call| encode(call, name)).transpose()?;
     let (page, memory) = SharedPage::create().map_err(no_memory)?;
     let (bell, sleeper) = bell().map_err(no_memory)?;
     let stdin = std::fs::File::open(NULL_DEVICE).map_err(no_memory)?;
     let pass = [borrow(&memory), sleeper.handle(), shared.bell.handle()];
-    let mut started = spawn::start("worker", name, &pass, &[Some(OwnedHandle::from(stdin)), None, None])?;
+    let stdio = [Some(OwnedHandle::from(stdin)), None, None];
+    let started = spawn::start("worker", name, &pass, &stdio, true, initializer)?;
     timeline::member(started.process.pid(), shared.number);
-    // A worker that is dead already is noticed when it is waited for.
-    spawn::send_start(&mut started, name, &(), initializer.as_ref())?;
     Ok(Link {
         name: name.to_owned(),
         page,
         bell,
         _sleeper: sleeper,
         process: started.process.into(),
-    })
-}
-
-/// A `Serialize` that panics must not end the thread.
-fn encode(call: &Call, name: &str) -> Result<EncodedCall, Error> {
-    let encoded = catch_unwind(AssertUnwindSafe(|| call.encode(name)));
-    encoded.unwrap_or_else(|payload| {
-        let text = function::text(&*payload).unwrap_or_default();
-        Err(Error::encode(
-            format!("the arguments of {name}"),
-            format!("it panicked: {text}"),
-        ))
     })
 }
 

@@ -11,7 +11,7 @@ use super::system::{Ringer, Sleeper};
 use crate::error::RemoteError;
 use crate::function;
 use crate::os::{self, CAPACITY, Owner, Page, Ring, SharedPage};
-use crate::spawn::{self, Ends};
+use crate::spawn::{self, Start};
 use crate::sync::Instant;
 use crate::timeline;
 use std::io;
@@ -22,13 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 const MAX_RETAINED: usize = 1 << 20;
 
 /// Works until the pool says that there is nothing more to do. Returns the exit code.
-pub(crate) fn run_child(mut ends: Ends) -> Result<i32, String> {
-    os::close_after_fork(os::ANSWERS, &ends.to_parent);
-    let Some(start) = ends.read_start::<()>()? else {
-        return Ok(0); // a pool that has ended already
-    };
-    let [page, bell, pool_bell] = ends.extra.try_into().map_err(|_| "its memory was not passed to it")?;
-    let open = || Ok((SharedPage::open(page)?, Sleeper::open(bell)?, Ringer::open(pool_bell)?));
+pub(crate) fn run_child(start: Start) -> Result<i32, String> {
+    let [page, bell, pool_bell] = start.extra.try_into().map_err(|_| "its memory was not passed to it")?;
+    let open = || Ok((SharedPage::open(&page)?, Sleeper::open(bell)?, Ringer::open(pool_bell)?));
     let shared = Arc::new(open().map_err(|error: io::Error| format!("its memory cannot be used: {error}"))?);
     let last_words = shared.clone();
     function::on_panic_abort(move |error| {
@@ -36,20 +32,20 @@ pub(crate) fn run_child(mut ends: Ends) -> Result<i32, String> {
     });
     let mut worker = Worker::new(&shared.0, &shared.1, &shared.2);
     let _ = worker.send(Kind::Started, 0, &[]);
-    if let Err(problem) = spawn::end_with_parent(start.parent) {
+    if let Err(problem) = spawn::end_with_parent() {
         let _ = worker.send_error(Kind::NotReady, 0, &RemoteError::Setup(problem));
         return Ok(1);
     }
     if let Some(initializer) = start.call {
         let _span = timeline::span("initializer");
-        let (outcome, _) = initializer.run(&ends.to_parent);
+        let (outcome, _) = initializer.run(&start.to_parent);
         worker.leave_copy();
         if let Err(error) = outcome {
             let _ = worker.send_error(Kind::NotReady, 0, &error);
             return Ok(1);
         }
     }
-    drop((ends.from_parent, ends.to_parent)); // what is said from here on goes through the page
+    drop(start.to_parent); // what is said from here on goes through the page
     match worker.work() {
         Ok(()) => Ok(0),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0), // the pool's process has ended

@@ -3,20 +3,14 @@
 //! Invariant: a process that has accepted a handshake runs the same program as the parent that wrote it. Called by `spawn`.
 
 use crate::function;
-use crate::os::{self, OwnedHandle, Parent};
+use crate::os::{self, Parent};
 use serde::{Deserialize, Serialize};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// What this process knows of itself.
-struct Identity {
-    name: String,
-    parent: (ProcessInfo, Arc<Parent>),
-}
-
-/// Set in children only.
-static IDENTITY: OnceLock<Identity> = OnceLock::new();
+/// What this process knows of itself. Set in children only.
+static IDENTITY: OnceLock<(Handshake, Parent)> = OnceLock::new();
 
 /// Name and number of a process; see [`current_process`] and [`parent_process`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +37,8 @@ impl ProcessInfo {
     /// assert!(common::current_process().is_alive());
     /// ```
     pub fn is_alive(&self) -> bool {
-        match IDENTITY.get().map(|me| &me.parent) {
-            Some((parent, watched)) if parent == self => !watched.ends_within(Duration::ZERO),
+        match IDENTITY.get() {
+            Some((me, parent)) if me.parent == *self => !parent.ends_within(Duration::ZERO),
             _ => self.pid == std::process::id() || os::process_lives(self.pid),
         }
     }
@@ -60,11 +54,9 @@ impl ProcessInfo {
 ///
 /// Source: [`multiprocessing.current_process`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.current_process).
 pub fn current_process() -> ProcessInfo {
-    let name = IDENTITY.get().map_or("MainProcess", |me| &me.name).to_owned();
-    ProcessInfo {
-        name,
-        pid: std::process::id(),
-    }
+    let name = IDENTITY.get().map_or("MainProcess", |(me, _)| &me.name).to_owned();
+    let pid = std::process::id();
+    ProcessInfo { name, pid }
 }
 
 /// The process that started this one with `common`; `None` in the program that you started yourself.
@@ -75,7 +67,12 @@ pub fn current_process() -> ProcessInfo {
 ///
 /// Source: [`multiprocessing.parent_process`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.parent_process).
 pub fn parent_process() -> Option<ProcessInfo> {
-    IDENTITY.get().map(|me| me.parent.0.clone())
+    IDENTITY.get().map(|(me, _)| me.parent.clone())
+}
+
+/// In a child: waits until its parent has ended. False: `timeout` is over.
+pub(super) fn parent_ends_within(timeout: Duration) -> bool {
+    IDENTITY.get().is_some_and(|(_, parent)| parent.ends_within(timeout))
 }
 
 /// `Process-1`, `Process-2`; below `Process-1` they are called `Process-1:1`, as in Python.
@@ -83,7 +80,7 @@ pub(crate) fn next_name(kind: &str) -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed) + 1;
     match IDENTITY.get() {
-        Some(me) => format!("{}:{number}", me.name),
+        Some((me, _)) => format!("{}:{number}", me.name),
         None => format!("{kind}-{number}"),
     }
 }
@@ -105,20 +102,21 @@ impl Handshake {
         }
     }
 
+    /// In the child: has its parent ended meanwhile? (Then another process may be its parent now.)
+    pub fn is_orphaned(&self, parent: &Parent) -> bool {
+        parent.ends_within(Duration::ZERO) || !os::process_lives(self.parent.pid)
+    }
+
     /// In the child: checks that its parent wrote this, and runs the same program; takes the name.
-    pub fn accept(self, lifeline: OwnedHandle) -> Result<Arc<Parent>, String> {
+    pub fn accept(self, parent: Parent) -> Result<(), &'static str> {
         if self.program != os::fingerprint() {
-            return Err("the program's file was replaced while it ran; start the program anew".to_owned());
+            return Err("the program's file was replaced while it ran; start the program anew");
         }
-        let parent = Parent::new(self.parent.pid, lifeline).map(Arc::new);
-        let parent = parent.ok_or("what was passed to it does not come from its parent")?;
+        if !parent.may_be(self.parent.pid) {
+            return Err("what it was told does not come from its parent");
+        }
         os::show_name(&self.name);
         function::remember_panic_locations();
-        let identity = Identity {
-            name: self.name,
-            parent: (self.parent, parent.clone()),
-        };
-        IDENTITY.set(identity).map_err(|_| "it has a name already")?;
-        Ok(parent)
+        IDENTITY.set((self, parent)).map_err(|_| "it has a name already")
     }
 }

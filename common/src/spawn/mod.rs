@@ -1,29 +1,30 @@
 //! Running this program again: what a parent keeps of a child, and what the two say to each other first.
 //!
-//! The parent starts the program with two pipes and a lifeline ([`start`]), and writes one block into the first pipe
-//! ([`send_start`]): a [`Handshake`], by which both know that they are parent and child of the same program; what the child
-//! is to be; and a function to call, with its argument. The child reads it ([`Ends::read_start`]) and calls the function
-//! ([`IncomingCall::run`]). Invariant: a function is called only after the handshake was accepted, so that it means the same
-//! on both sides. Called by `process` and `pool` on both sides.
+//! The parent starts the program with two pipes ([`start`]), and writes one block into the first: a [`Handshake`], by which
+//! both know that they are parent and child of the same program; whether the child is to end with its parent; and a function
+//! to call, with its argument. The child reads it ([`read_start`]), answers by a first block of its own, and calls the
+//! function ([`IncomingCall::run`]). Invariant: a function is called only after the handshake was accepted, so that it means
+//! the same on both sides. Called by `process` and `pool` on both sides.
 
-use crate::channels::{self, Encoded, Outcome, Server};
+use crate::channels::{self, Encoded, Outcome};
 use crate::error::{Error, RemoteError};
 use crate::function;
-use crate::message::Message;
-use crate::os::{self, BorrowedHandle, CodeRef, OwnedHandle, Parent, SpawnOptions, borrow};
+use crate::message::{Message, encode_into};
+use crate::os::{self, BorrowedHandle, CodeRef, OwnedHandle, Parent, borrow};
 use crate::timeline;
 use os_pipe::{PipeReader, PipeWriter};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 mod identity;
 
-use identity::Handshake;
 pub(crate) use identity::next_name;
+use identity::{Handshake, parent_ends_within};
 pub use identity::{ProcessInfo, current_process, parent_process};
 
 /// True once `init` ran: this program can be started again as a child.
@@ -37,96 +38,57 @@ pub(crate) fn initialised() {
 
 /// Can this program be started again as a child?
 pub(crate) fn check_initialised() -> Result<(), Error> {
-    if INITIALISED.load(Ordering::Acquire) {
-        Ok(())
-    } else {
-        Err(Error::NotInitialised)
-    }
+    let initialised = INITIALISED.load(Ordering::Acquire);
+    initialised.then_some(()).ok_or(Error::NotInitialised)
 }
 
-/// By what all children of this process learn that it has ended, however that was. It lives as long as one of them is known
-/// here.
-pub(crate) struct Liveness {
-    /// Each child gets a copy.
-    lifeline: OwnedHandle,
-    kept: Option<OwnedHandle>,
-    owner: os::Owner,
-}
-
-impl Liveness {
-    pub fn get() -> io::Result<Arc<Liveness>> {
-        static LIVENESS: Mutex<Weak<Liveness>> = Mutex::new(Weak::new());
-        let _guard = os::fork_guard(); // a copy must not have a lifeline that it does not know of
-        let mut current = LIVENESS.lock().unwrap();
-        if let Some(liveness) = current.upgrade().filter(|liveness| liveness.owner.is_surely_me()) {
-            return Ok(liveness);
-        }
-        let (lifeline, kept) = os::lifeline()?;
-        kept.iter().for_each(|kept| os::close_after_fork(os::LIFELINE, kept));
-        let new = Arc::new(Liveness {
-            lifeline,
-            kept,
-            owner: os::Owner::me(),
-        });
-        *current = Arc::downgrade(&new);
-        Ok(new)
-    }
-}
-
-impl Drop for Liveness {
-    fn drop(&mut self) {
-        self.kept.iter().for_each(|kept| os::closes_itself(os::LIFELINE, kept));
-    }
-}
-
-/// A child as its parent holds it: the process, and a pipe in each direction.
+/// A child as its parent holds it: the process, the pipe through which it answers, and what came through that so far.
 pub(crate) struct Started {
     pub process: os::Process,
-    pub to_child: PipeWriter,
     pub from_child: PipeReader,
-    /// The child's own end of `to_child`: what still lies there, it did not read. `None`: more had to be written than surely
-    /// fits into a pipe. Then the child must be the only reader, or writing could wait for one that has ended.
-    pub child_reads: Option<PipeReader>,
-    pub liveness: Arc<Liveness>,
+    pub answer: Vec<u8>,
 }
 
-/// Starts this program again, as a "process" or a "worker". It gets its end of each pipe, the lifeline, `extra`, and the
-/// timeline's log, if there is one.
+/// Starts this program again, as a "process" or a "worker". It gets its end of each pipe, `extra`, and the timeline's log, if
+/// there is one; a daemon ends with this process. Returns when it has read what it is told, or when the pipe has room for
+/// that.
 pub(crate) fn start(
     role: &str,
     name: &str,
     extra: &[BorrowedHandle],
     stdio: &[Option<OwnedHandle>; 3],
+    daemon: bool,
+    call: Option<&Call>,
 ) -> Result<Started, Error> {
     check_initialised()?;
+    let call = call.map(|call| call.encode(name)).transpose()?;
     let start = || {
-        let liveness = Liveness::get()?;
         let _guard = os::fork_guard(); // the child's ends of its pipes are open here for a moment
         let (child_reads, to_child) = os::pipe()?;
         let (from_child, child_writes) = os::pipe()?;
-        let mut pass = vec![borrow(&child_reads), borrow(&child_writes), borrow(&liveness.lifeline)];
+        let mut pass = vec![borrow(&child_reads), borrow(&child_writes)];
         pass.extend(extra);
         let log = timeline::pass_on();
         pass.extend(log.map(|(_, handle)| borrow(handle)));
         let time = timeline::clock();
-        let process = os::spawn(&SpawnOptions {
-            role: &[role, log.map_or("", |(suffix, _)| suffix)].concat(),
-            pass: &pass,
-            stdio,
-            ignore_sigint: role == "worker",
-            on_exit: |pid, exit| timeline::ended(pid, exit.exitcode()),
-        })?;
+        let recorded = [role, log.map_or("", |(suffix, _)| suffix)].concat();
+        let process = os::spawn(&recorded, &pass, stdio, role == "worker")?;
         timeline::started(time, name, process.pid());
-        let child_reads = Some(child_reads);
-        Ok(Started {
-            process,
-            to_child,
-            from_child,
-            child_reads,
-            liveness,
-        })
+        Ok((process, from_child, to_child))
     };
-    start().map_err(|error: io::Error| Error::start(name, error))
+    let (process, from_child, to_child) = start().map_err(|error: io::Error| Error::start(name, error))?;
+    match tell(&from_child, &to_child, name, daemon, call.as_ref()) {
+        Ok(answer) => Ok(Started {
+            process,
+            from_child,
+            answer,
+        }),
+        Err(error) => {
+            let _ = process.kill(); // it can fail only if the process has ended
+            process.wait();
+            Err(error)
+        }
+    }
 }
 
 /// A function that a new process is to call, and its argument. It may be given to one process after another.
@@ -135,184 +97,145 @@ pub(crate) struct Call {
     encode: Box<Encode>,
 }
 
-type Encode = dyn Fn(&str) -> Result<Encoded, Error> + Send + Sync;
-
-/// A [`Call`] as one process gets it.
-pub(crate) type EncodedCall = (CodeRef, Encoded);
+type Encode = dyn Fn() -> Result<Encoded, String> + Send + Sync;
 
 impl Call {
     pub fn new<A: Message + Send, R: Message>(target: fn(A) -> R, arg: A) -> Call {
-        let arg = Mutex::new(arg); // whoever starts a process encodes it
-        let encode = move |name: &str| {
-            let arg = arg.lock().unwrap_or_else(PoisonError::into_inner);
-            channels::encode(&*arg, || format!("the arguments of {name}"))
-        };
+        let arg = Mutex::new(arg); // each thread that starts a process encodes it
         Call {
             function: function::code_ref(target),
-            encode: Box::new(encode),
+            encode: Box::new(move || channels::encode(&*arg.lock().unwrap_or_else(PoisonError::into_inner))),
         }
     }
 
     /// For the process of this name. The same thread sends it.
-    pub fn encode(&self, name: &str) -> Result<EncodedCall, Error> {
-        Ok((self.function.clone()?, (self.encode)(name)?))
+    fn encode(&self, name: &str) -> Result<(CodeRef, Encoded), Error> {
+        let function = self.function.clone()?;
+        let encoded = catch_unwind(AssertUnwindSafe(&self.encode));
+        let encoded = encoded.unwrap_or_else(|payload| Err(format!("it panicked: {}", function::text(&*payload))));
+        let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
+        Ok((function, encoded))
     }
 }
 
 /// The block that a new process reads; the encoded argument follows.
 #[derive(Serialize, Deserialize)]
-struct StartMessage<C> {
+struct StartMessage {
     handshake: Handshake,
-    /// What it is to be.
-    config: C,
+    daemon: bool,
     /// What it is to call, and whether channels come too.
     call: Option<(CodeRef, bool)>,
 }
 
-/// Tells a new process what it needs to know. Returns when it has read that, or when the pipe has room for it. `Ok(false)`: it
-/// ended meanwhile. That is no error yet: its end tells more.
-pub(crate) fn send_start<C: Serialize>(
-    started: &mut Started,
+/// Tells a new process what it needs to know. Returns what it has answered so far. If it ends meanwhile, that is no error yet: its
+/// end tells more.
+fn tell(
+    from_child: &PipeReader,
+    to_child: &PipeWriter,
     name: &str,
-    config: &C,
-    call: Option<&EncodedCall>,
-) -> Result<bool, Error> {
+    daemon: bool,
+    call: Option<&(CodeRef, Encoded)>,
+) -> Result<Vec<u8>, Error> {
+    let argument = call.map(|(_, argument)| argument);
     let message = StartMessage {
         handshake: Handshake::to(name),
-        config,
+        daemon,
         call: call.map(|(function, argument)| (*function, argument.has_channels())),
     };
-    let message =
-        postcard::to_stdvec(&message).map_err(|error| Error::encode(format!("the start of {name}"), error))?;
-    let argument = call.map_or(&[][..], |(_, argument)| &argument.bytes);
-    if message.len() + argument.len() > SURELY_IN_A_PIPE {
-        started.child_reads = None;
-    }
-    if write_block(&started.to_child, &[&message, argument]).is_err() {
-        return Ok(false);
-    }
-    let Some((_, argument)) = call.filter(|(_, argument)| argument.has_channels()) else {
-        return Ok(true);
-    };
-    // It tells first where the channels are to go.
-    let address = read_block(&mut &started.from_child, MAX_ADDRESS).unwrap_or_default();
-    let sent = if address.is_empty() {
-        Ok(())
-    } else {
-        argument.send_to(&String::from_utf8_lossy(&address))
-    };
-    match sent {
-        Err(error) if started.process.wait_timeout(Duration::from_secs(1)).is_none() => {
-            Err(Error::system(format!("sending channels to {name}"), error))
+    let (mut head, mut answer) = (Vec::new(), Vec::new());
+    encode_into(&message, &mut head).map_err(|error| Error::encode(format!("the start of {name}"), error))?;
+    let read = write_block(to_child, &head, argument.map_or(&[], |argument| &argument.bytes));
+    if let Some(argument) = argument.filter(|argument| read.is_ok() && argument.has_channels()) {
+        if let Some(address @ [_, ..]) = read_block(from_child, &mut answer) {
+            let sent = argument.send_to(&String::from_utf8_lossy(address));
+            sent.map_err(|error| Error::system(format!("sending channels to {name}"), error))?;
         }
-        _ => Ok(true),
     }
+    Ok(answer)
 }
 
-/// Every system's pipe takes as many bytes without a reader.
-const SURELY_IN_A_PIPE: usize = 4000;
-
-const MAX_ADDRESS: u64 = 4096;
-
-/// In a child: the ends of what [`start`] made.
-pub(crate) struct Ends {
-    pub from_parent: PipeReader,
+/// In a child: what it was told, and what was passed to it.
+pub(crate) struct Start {
+    pub daemon: bool,
+    pub call: Option<IncomingCall>,
     pub to_parent: PipeWriter,
-    lifeline: Option<OwnedHandle>,
     pub extra: Vec<OwnedHandle>,
 }
 
-/// What a child was told.
-pub(crate) struct Start<C> {
-    pub config: C,
-    pub call: Option<IncomingCall>,
-    pub parent: Arc<Parent>,
+/// Reads what [`start`] wrote. `Ok(None)`: the parent has ended, and nothing is to be done any more.
+pub(crate) fn read_start(parent: Parent, handles: Vec<OwnedHandle>) -> Result<Option<Start>, String> {
+    let mut handles = handles.into_iter();
+    let (Some(from_parent), Some(to_parent)) = (handles.next(), handles.next()) else {
+        return Err("its parent passed too little to it".to_owned());
+    };
+    let mut bytes = Vec::new();
+    let Some(block) = read_block(&from_parent.into(), &mut bytes) else {
+        return Ok(None);
+    };
+    let (message, argument): (StartMessage, _) =
+        postcard::take_from_bytes(block).map_err(|_| "what its parent told it makes no sense")?;
+    if message.handshake.is_orphaned(&parent) {
+        return Ok(None);
+    }
+    message.handshake.accept(parent)?;
+    let end = LENGTH + block.len();
+    let argument = end - argument.len()..end;
+    let call = message.call.map(|(function, channels)| IncomingCall {
+        function,
+        channels,
+        bytes,
+        argument,
+    });
+    Ok(Some(Start {
+        daemon: message.daemon,
+        call,
+        to_parent: to_parent.into(),
+        extra: handles.collect(),
+    }))
 }
 
-impl Ends {
-    pub fn new(handles: Vec<OwnedHandle>) -> Option<Ends> {
-        let mut handles = handles.into_iter();
-        Some(Ends {
-            from_parent: handles.next()?.into(),
-            to_parent: handles.next()?.into(),
-            lifeline: Some(handles.next()?),
-            extra: handles.collect(),
-        })
-    }
-
-    /// Reads what [`send_start`] wrote. `Ok(None)`: the parent has ended, and nobody wants anything any more.
-    pub fn read_start<C: DeserializeOwned>(&mut self) -> Result<Option<Start<C>>, String> {
-        let Ok(block) = read_block(&mut self.from_parent, u64::MAX) else {
-            return Ok(None);
-        };
-        let (message, argument): (StartMessage<C>, _) =
-            postcard::take_from_bytes(&block).map_err(|_| "what its parent told it makes no sense")?;
-        let lifeline = self.lifeline.take().ok_or("it was told everything before")?;
-        let parent = message.handshake.accept(lifeline)?;
-        let begin = block.len() - argument.len();
-        let watched = parent.clone();
-        let call = |(function, channels)| IncomingCall {
-            function,
-            channels,
-            block,
-            begin,
-            parent: watched,
-        };
-        Ok(Some(Start {
-            config: message.config,
-            call: message.call.map(call),
-            parent,
-        }))
-    }
-}
-
-/// A function to call, in the child. It can only be had by [`Ends::read_start`], after the handshake.
+/// A function to call, in the child. It can only be had by [`read_start`], after the handshake.
 pub(crate) struct IncomingCall {
     function: CodeRef,
     channels: bool,
-    /// The argument begins at `begin`.
-    block: Vec<u8>,
-    begin: usize,
-    parent: Arc<Parent>,
+    bytes: Vec<u8>,
+    /// Where it lies in `bytes`.
+    argument: Range<usize>,
 }
 
 impl IncomingCall {
-    /// Calls the function; if there are channels in its argument, after they have come.
+    /// Tells the parent that the call begins, and where it is to send channels, if there are any in the argument; calls the
+    /// function when they have come.
     pub fn run(self, to_parent: &PipeWriter) -> Outcome {
-        let IncomingCall {
-            function,
-            channels,
-            block,
-            begin,
-            parent,
-        } = self;
         let call = move || {
             let mut result = Vec::new();
             // SAFETY: `Call::new` made this number with this caller, in the parent, which runs the same program: it said so
             // in the handshake, through the pipe that it passed to this process.
-            let outcome = unsafe { function::run(function, &block[begin..], &mut result) };
+            let outcome = unsafe { function::run(self.function, &self.bytes[self.argument], &mut result) };
             (outcome, result)
         };
-        if !channels {
+        if !self.channels {
+            let _ = write_block(to_parent, &[], &[]); // a parent that has ended needs no answer
             return call();
         }
-        let server = Server::open().and_then(|(server, address)| {
+        let server = channels::open_server().and_then(|(server, address)| {
             *WAITS_AT.lock().unwrap() = Some(address.clone());
-            watch_parent(parent).map(|()| (server, address))
+            watch_parent().map(|()| (server, address))
         });
         // No address: nothing is to be sent.
         let address = server.as_ref().map_or("", |(_, address)| address.as_str());
-        let told = write_block(to_parent, &[address.as_bytes()]).map_err(|error| error.to_string());
+        let told = write_block(to_parent, address.as_bytes(), &[]).map_err(|error| error.to_string());
         let run = move || {
             *WAITS_AT.lock().unwrap() = None;
             call()
         };
-        told.and(server)
-            .and_then(|(server, _)| server.run(run))
-            .unwrap_or_else(|error| {
-                let error = RemoteError::Arguments(format!("their channels did not arrive: {error}"));
-                (Err(Box::new(error)), Vec::new())
-            })
+        let outcome = told
+            .and(server)
+            .and_then(|(server, _)| channels::run_on_arrival(server, run));
+        outcome.unwrap_or_else(|error| {
+            let error = RemoteError::Arguments(format!("their channels did not arrive: {error}"));
+            (Err(Box::new(error)), Vec::new())
+        })
     }
 }
 
@@ -323,18 +246,18 @@ static IS_DAEMON: AtomicBool = AtomicBool::new(false);
 
 /// Ends this process as soon as its parent has ended, be it by SIGKILL, whatever this process is doing then. (Unless it was
 /// stopped, by SIGSTOP: then as soon as it goes on.)
-pub(crate) fn end_with_parent(parent: Arc<Parent>) -> Result<(), String> {
+pub(crate) fn end_with_parent() -> Result<(), String> {
     IS_DAEMON.store(true, Ordering::Release);
-    watch_parent(parent)
+    watch_parent()
 }
 
-fn watch_parent(parent: Arc<Parent>) -> Result<(), String> {
+fn watch_parent() -> Result<(), String> {
     static WATCHED: AtomicBool = AtomicBool::new(false);
     let target = os::this_thread();
     let watch = move || {
-        while !parent.ends_within(Duration::from_secs(1)) {
+        while !parent_ends_within(Duration::from_secs(1)) {
             if IS_DAEMON.load(Ordering::Acquire) {
-                os::exit_without(target); // it may have ended by itself, so that nobody would ever hear of it
+                os::exit_without(target); // it may have ended by itself, which nothing else would ever tell
             }
         }
         let waits_at = WAITS_AT.lock().unwrap();
@@ -343,44 +266,50 @@ fn watch_parent(parent: Arc<Parent>) -> Result<(), String> {
             os::kill_self()
         }
     };
-    if !WATCHED.swap(true, Ordering::AcqRel) {
-        let thread = std::thread::Builder::new().name("common-lifeline".to_owned());
-        thread
-            .spawn(watch)
-            .map_err(|error| format!("a thread that watches its parent: {error}"))?;
+    if WATCHED.swap(true, Ordering::AcqRel) {
+        return Ok(());
     }
+    let thread = std::thread::Builder::new()
+        .name("common-parent".to_owned())
+        .spawn(watch);
+    thread.map_err(|error| format!("a thread that watches its parent: {error}"))?;
     Ok(())
 }
 
 /// Bytes of the length before a block.
-pub(crate) const LENGTH: usize = 8;
+const LENGTH: usize = size_of::<u64>();
 
-/// Writes a length, then as many bytes.
-pub(crate) fn write_block(pipe: &PipeWriter, parts: &[&[u8]]) -> io::Result<()> {
-    let length: usize = parts.iter().map(|part| part.len()).sum();
-    let mut first = (length as u64).to_le_bytes().to_vec();
-    // Small parts leave in one write; a large one is not copied.
-    for part in parts {
-        if part.len() <= 4096 {
-            first.extend_from_slice(part);
-        } else {
-            os::write_all(pipe, &first)?;
-            first.clear();
-            os::write_all(pipe, part)?;
-        }
-    }
-    os::write_all(pipe, &first)
+/// Writes a length, then as many bytes: `head` and `body`. If the pipe has no reader any more, that is an error.
+pub(crate) fn write_block(mut pipe: &PipeWriter, head: &[u8], body: &[u8]) -> io::Result<()> {
+    let _masked = os::mask_sigpipe();
+    let length = (head.len() + body.len()) as u64;
+    // What is short leaves in one write; what is long is not copied.
+    let (short, long) = if body.len() <= 4096 {
+        (body, &[][..])
+    } else {
+        (&[][..], body)
+    };
+    pipe.write_all(&[&length.to_le_bytes(), head, short].concat())?;
+    pipe.write_all(long)
 }
 
-/// Reads what [`write_block`] wrote, at most `limit` bytes. Memory is taken as bytes arrive: a wrong length costs nothing.
-pub(crate) fn read_block(pipe: &mut impl Read, limit: u64) -> io::Result<Vec<u8>> {
-    let mut length = [0; LENGTH];
-    pipe.read_exact(&mut length)?;
-    let length = u64::from_le_bytes(length);
-    let mut block = Vec::with_capacity(length.min(1 << 16) as usize);
-    pipe.take(length.min(limit)).read_to_end(&mut block)?;
-    if (block.len() as u64) < length {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(block)
+/// Reads until there is a block in `bytes`, and returns it. Memory is taken as bytes arrive: a wrong length costs nothing.
+fn read_block<'a>(pipe: &PipeReader, bytes: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    while split_block(bytes).is_none() && read_some(pipe, bytes) {}
+    split_block(bytes).map(|(block, _)| block)
+}
+
+/// Appends what there is in a pipe. False: it is at its end.
+pub(crate) fn read_some(mut pipe: &PipeReader, bytes: &mut Vec<u8>) -> bool {
+    let end = bytes.len();
+    bytes.resize(end + end.clamp(1 << 12, 1 << 16), 0);
+    let read = pipe.read(&mut bytes[end..]);
+    bytes.truncate(end + *read.as_ref().unwrap_or(&0));
+    read.map_or_else(|error| error.kind() == io::ErrorKind::Interrupted, |count| count > 0)
+}
+
+/// The first block in what [`write_block`] wrote, and what follows it; `None` if it is not all there.
+pub(crate) fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
+    rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
 }

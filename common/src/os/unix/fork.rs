@@ -1,40 +1,19 @@
 //! Unix: what happens when this program calls `fork`.
 //!
-//! A copy has all of its parent's descriptors and handles, but no part in its processes: it must neither hold a pipe open by
-//! whose end somebody learns of a death, nor end or disturb what its handles stand for. Invariants: no fork happens while a
-//! [`ForkGuard`] lives; in a copy, the pipes of [`close_after_fork`] lead nowhere, and [`generation`] is another. Called by
+//! A copy has all of its parent's descriptors and handles, but no part in its processes: it must not end or disturb what its
+//! handles stand for. Invariants: no fork happens while a [`ForkGuard`] lives; in a copy, [`generation`] is another. Called by
 //! `crate::spawn`, `process` and `pool`.
 
-use super::AsHandle;
 use nix::libc;
-use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Once;
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// How many forks lie between the program that was started and this process.
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) fn generation() -> u32 {
-    GENERATION.load(Ordering::Relaxed)
-}
-
-/// Pipe ends whose closing tells somebody else of this process's end. What it forks must not hold them open.
-static ENDS: [AtomicI32; 2] = [const { AtomicI32::new(NONE) }; 2];
-const NONE: RawFd = -1;
-/// A child's answers, and the lifeline of this process's own children.
-pub(crate) const ANSWERS: usize = 0;
-pub(crate) const LIFELINE: usize = 1;
-
-/// From now on, what this process forks lets go of `pipe`.
-pub(crate) fn close_after_fork(which: usize, pipe: &impl AsHandle) {
     register_atfork();
-    ENDS[which].store(pipe.as_fd().as_raw_fd(), Ordering::Relaxed);
-}
-
-/// `pipe` is about to be closed here. (There may be another one by now.)
-pub(crate) fn closes_itself(which: usize, pipe: &impl AsHandle) {
-    let number = pipe.as_fd().as_raw_fd();
-    let _ = ENDS[which].compare_exchange(number, NONE, Ordering::Relaxed, Ordering::Relaxed);
+    GENERATION.load(Ordering::Relaxed)
 }
 
 /// Guards that live, and (in units of [`FORK`]) forks that are going on.
@@ -82,21 +61,4 @@ extern "C" fn after_fork_in_parent() {
 extern "C" fn after_fork_in_child() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
     GUARDS.store(0, Ordering::Release);
-    for end in &ENDS {
-        let number = end.swap(NONE, Ordering::Relaxed);
-        if number != NONE {
-            // The number stays in use, since whoever has it may write to it or close it; but it leads nowhere. There is no
-            // other thread here that could get it meanwhile.
-            // SAFETY: it is that of an open pipe, whose owner in this process owns what takes the pipe's place.
-            unsafe {
-                libc::close(number);
-                let nowhere = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
-                if nowhere != number {
-                    libc::dup2(if nowhere < 0 { libc::STDERR_FILENO } else { nowhere }, number);
-                    libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC);
-                    libc::close(nowhere);
-                }
-            }
-        }
-    }
 }

@@ -1,7 +1,7 @@
 //! Unix: memory that several processes see.
 //!
 //! Invariant: behind every byte of a mapping there is memory, as long as it is mapped; or touching it would be a signal. So
-//! the file is as large as the mapping, and where the system can promise it, nobody makes it smaller. Called by `pool`.
+//! the file is as large as the mapping, and where the system can promise it, no process makes it smaller. Called by `os::page`.
 
 use super::{OwnedHandle, signal};
 use nix::errno::Errno;
@@ -14,74 +14,40 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
-/// Pages that several processes see, zero at first.
-pub(crate) struct SharedMemory {
-    start: NonNull<c_void>,
-    length: usize,
-}
-
-// SAFETY: a piece of memory that belongs to no thread. Who reads and writes in it does that through a pointer, and answers
-// for it there.
-unsafe impl Send for SharedMemory {}
-// SAFETY: as above.
-unsafe impl Sync for SharedMemory {}
-
-impl SharedMemory {
-    /// New memory, and the handle by which another process opens it.
-    pub fn create(length: usize) -> io::Result<(SharedMemory, OwnedHandle)> {
-        let file = anonymous_file()?;
-        let size = i64::try_from(length).map_err(|_| Errno::EFBIG)?;
-        signal::without(Signal::SIGXFSZ, || ftruncate(&file, size)).map_err(|error| match error {
-            Errno::EFBIG => {
-                let sentence =
-                    format!("{length} bytes of shared memory are more than a file may have (see `ulimit -f`)");
-                io::Error::new(io::ErrorKind::FileTooLarge, sentence)
-            }
-            error => error.into(),
-        })?;
-        keep_size(&file)?;
-        Ok((SharedMemory::open(file.try_clone()?, length)?, file))
-    }
-
-    /// The memory behind a handle that another process passed.
-    pub fn open(file: OwnedHandle, length: usize) -> io::Result<SharedMemory> {
-        let size = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
-        if u64::try_from(fstat(&file)?.st_size).is_ok_and(|there| there < length as u64) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "the shared memory is smaller than it is said to be",
-            ));
+/// New memory, zero at first: the handle by which this process and others map it.
+pub(in crate::os) fn create_memory(length: usize) -> io::Result<OwnedHandle> {
+    let file = anonymous_file()?;
+    let _masked = signal::mask(Signal::SIGXFSZ.into());
+    ftruncate(&file, length as i64).map_err(|error| match error {
+        Errno::EFBIG => {
+            let sentence = format!("{length} bytes of shared memory are more than a file may have (see `ulimit -f`)");
+            io::Error::new(io::ErrorKind::FileTooLarge, sentence)
         }
-        // SAFETY: a new mapping at an address that the kernel chooses touches no other memory. The file was just seen to be
-        // as large, and is sealed where that is possible.
-        let start = unsafe {
-            mmap(
-                None,
-                size,
-                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-                MapFlags::MAP_SHARED,
-                file,
-                0,
-            )?
-        };
-        Ok(SharedMemory { start, length })
-    }
-
-    pub fn start(&self) -> *mut u8 {
-        self.start.as_ptr().cast()
-    }
-
-    #[allow(dead_code)] // for the engine that is to come
-    pub fn len(&self) -> usize {
-        self.length
-    }
+        error => error.into(),
+    })?;
+    keep_size(&file)?;
+    Ok(file)
 }
 
-impl Drop for SharedMemory {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and every reference into it borrows from `self`.
-        let _ = unsafe { munmap(self.start, self.length) };
+/// Maps that memory.
+pub(in crate::os) fn map_memory(file: &OwnedHandle, length: usize) -> io::Result<NonNull<c_void>> {
+    if u64::try_from(fstat(file)?.st_size).is_ok_and(|size| size < length as u64) {
+        let sentence = "the shared memory is smaller than it is said to be";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, sentence));
     }
+    let length = NonZeroUsize::new(length).ok_or(io::ErrorKind::InvalidInput)?;
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new mapping at an address that the kernel chooses touches no other memory. The file was just seen to be as
+    // large, and is sealed where that is possible.
+    Ok(unsafe { mmap(None, length, access, MapFlags::MAP_SHARED, file, 0)? })
+}
+
+/// # Safety
+///
+/// It is what [`map_memory`] returned for this length, and there is no reference into it any more.
+pub(in crate::os) unsafe fn unmap_memory(start: NonNull<c_void>, length: usize) {
+    // SAFETY: as the caller promises.
+    let _ = unsafe { munmap(start, length) };
 }
 
 /// A file without a name, in memory.
@@ -104,7 +70,7 @@ fn keep_size(file: &OwnedHandle) -> io::Result<()> {
     Ok(())
 }
 
-/// A file in memory whose name is taken away at once. (macOS lets nobody change its size a second time.)
+/// A file in memory whose name is taken away at once. (On macOS its size cannot be changed a second time.)
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 fn anonymous_file() -> io::Result<OwnedHandle> {
     use nix::fcntl::OFlag;

@@ -1,7 +1,10 @@
 //! Linux, macOS, FreeBSD: `posix_spawn`, `waitid`, `kill`, `mmap`.
 
-use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
+use os_pipe::PipeWriter;
 use std::io;
 use std::time::Duration;
 
@@ -13,11 +16,11 @@ mod signal;
 mod spawn;
 
 pub(super) use code::code_around;
-pub(crate) use fork::{ANSWERS, LIFELINE, close_after_fork, closes_itself, fork_guard, generation};
-pub(crate) use memory::SharedMemory;
+pub(crate) use fork::{fork_guard, generation};
+pub(super) use memory::{create_memory, map_memory, unmap_memory};
 pub(crate) use os_pipe::pipe;
 pub(crate) use proc::{Parent, Process, exit_now, exit_without, kill_self, process_lives, this_thread};
-pub(crate) use signal::{mask_signals, write_all};
+pub(crate) use signal::{mask_signals, mask_sigpipe};
 pub(crate) use spawn::{fill_standard_streams, inherited, is_child, show_name, spawn};
 pub(crate) use std::os::fd::{AsFd as AsHandle, BorrowedFd as BorrowedHandle, OwnedFd as OwnedHandle};
 
@@ -26,11 +29,19 @@ pub(crate) fn borrow(handle: &impl AsHandle) -> BorrowedHandle<'_> {
     handle.as_fd()
 }
 
-/// What tells another process of this one's end, and what this one has to keep for that: a pipe through which nothing is
-/// ever sent. Its reading end sees the end when the last writing end is closed: see [`LIFELINE`].
-pub(crate) fn lifeline() -> io::Result<(OwnedHandle, Option<OwnedHandle>)> {
-    let (reader, writer) = pipe()?;
-    Ok((reader.into(), Some(writer.into())))
+/// Signals that follow from what a process did.
+pub(super) const FAULTS: [i32; 7] = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP];
+
+/// Which file is open behind a descriptor.
+pub(super) fn file_id(handle: &impl AsHandle) -> io::Result<(u64, u64)> {
+    let file = fstat(handle)?;
+    Ok((file.st_dev as u64, file.st_ino as u64))
+}
+
+/// Writing never waits: a full pipe is an error.
+pub(super) fn set_nonblocking(pipe: &PipeWriter) -> io::Result<()> {
+    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok(())
 }
 
 /// Milliseconds, rounded up, so that a wait is never shorter than asked for, and at most 24 days.
@@ -39,14 +50,7 @@ fn poll_timeout(timeout: Duration) -> PollTimeout {
     PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
 }
 
-/// Waits until `read` on `handle` would not block. False: `timeout` is over, or a signal came.
-pub(crate) fn wait_readable(handle: &impl AsHandle, timeout: Duration) -> io::Result<bool> {
-    match poll(
-        &mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)],
-        poll_timeout(timeout),
-    ) {
-        Ok(ready) => Ok(ready > 0),
-        Err(Errno::EINTR) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+/// Would `read` on a pipe's end not block?
+pub(crate) fn is_readable(pipe: &impl AsHandle) -> bool {
+    poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
 }

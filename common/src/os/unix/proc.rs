@@ -1,28 +1,28 @@
 //! Unix: processes that this one started, and the one that started this one.
 //!
 //! Invariant: a child's number cannot go to a stranger before its end was noticed here, under the lock; so a signal never
-//! hits a stranger. An end is learnt from the system, never from a pipe that somebody else may hold open. Called by
+//! hits a stranger. An end is learnt from the system, never from a pipe that another process may hold open. Called by
 //! `crate::spawn`, `process` and `pool`.
 
-use super::{AsHandle, BorrowedHandle, OwnedHandle, poll_timeout, wait_readable};
+use super::{AsHandle, BorrowedHandle, OwnedHandle, poll_timeout};
 use crate::os::{Change, Event, Exit, time_left};
+use crate::timeline;
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::stat::fstat;
 use nix::unistd::{Pid, getppid};
 use std::io;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::os::fd::FromRawFd;
 use std::sync::Mutex;
-use std::thread::sleep;
+use std::thread::{sleep, yield_now};
 use std::time::{Duration, Instant};
 
 /// Ends this process at once, with this code: no destructor, no `atexit`.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: it does not return.
-    unsafe { nix::libc::_exit(code) }
+    unsafe { libc::_exit(code) }
 }
 
 /// Ends this process at once: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
@@ -35,16 +35,12 @@ pub(crate) fn kill_self() -> ! {
 pub(crate) struct Process {
     pid: Pid,
     exit: Mutex<Option<Exit>>,
-    on_exit: fn(u32, Exit),
 }
 
 impl Process {
-    pub(super) fn new(pid: Pid, on_exit: fn(u32, Exit)) -> Process {
-        Process {
-            pid,
-            exit: Mutex::new(None),
-            on_exit,
-        }
+    pub(super) fn new(pid: Pid) -> Process {
+        let exit = Mutex::new(None);
+        Process { pid, exit }
     }
 
     pub fn pid(&self) -> u32 {
@@ -64,35 +60,19 @@ impl Process {
                 Ok(_) | Err(Errno::EINTR) => None,
                 Err(_) => Some(Exit::Unknown),
             };
-            exit.inspect(|&exit| (self.on_exit)(self.pid(), exit));
+            exit.inspect(|exit| timeline::ended(self.pid(), exit.exitcode()));
         }
         *exit
     }
 
-    /// Waits for its end. Other threads can kill it meanwhile: the lock is not held.
-    pub fn wait(&self) -> Exit {
-        loop {
-            if let Some(exit) = self.try_wait() {
-                return exit;
-            }
-            // No descriptor is needed for this. (On macOS, WNOWAIT is not to be relied on.)
-            let waited = if cfg!(target_vendor = "apple") {
-                Err(Errno::ENOSYS)
-            } else {
-                ended_child(self.pid, 0)
-            };
-            if !matches!(waited, Ok(_) | Err(Errno::EINTR)) {
-                self.wait_timeout(Duration::MAX);
-            }
-        }
-    }
-
-    /// As [`wait`](Process::wait), but tells too when it is stopped (by SIGSTOP and the like) and when it goes on. (Not on macOS.)
+    /// As [`wait`](Process::wait), but tells too when it is stopped (by SIGSTOP and the like) and when it goes on. (Not on
+    /// macOS, where WNOWAIT is not reliable.) No descriptor is needed for this.
     pub fn wait_for_change(&self) -> Change {
-        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-        while self.try_wait().is_none() {
-            let changes = libc::WSTOPPED | libc::WCONTINUED;
-            match child_state(self.pid, libc::WEXITED | changes | libc::WNOWAIT) {
+        while !cfg!(target_vendor = "apple") && self.try_wait().is_none() {
+            match child_state(
+                self.pid,
+                libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED | libc::WNOWAIT,
+            ) {
                 Ok(libc::CLD_STOPPED) => {
                     let _ = child_state(self.pid, libc::WSTOPPED | libc::WNOHANG); // once is enough
                     return Change::Stopped;
@@ -106,14 +86,6 @@ impl Process {
             }
         }
         Change::Ended(self.wait())
-    }
-
-    /// Waits for its end, at most for `timeout`.
-    pub fn wait_timeout(&self, timeout: Duration) -> Option<Exit> {
-        match self.wait_event(None, Instant::now().checked_add(timeout)) {
-            Event::Ended(exit) => Some(exit),
-            _ => None,
-        }
     }
 
     /// Waits until the process has ended, `pipe` can be read, or the deadline is there: in this order, if it is more than one.
@@ -136,7 +108,7 @@ impl Process {
                 return Event::TimedOut;
             }
             if ready > 0 {
-                std::thread::yield_now(); // on macOS, an end is told a moment before it can be seen
+                yield_now(); // on macOS, an end is told a moment before it can be seen
             }
         }
     }
@@ -181,23 +153,10 @@ fn watch_end(pid: Pid) -> io::Result<OwnedHandle> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn watch_end(pid: Pid) -> io::Result<OwnedHandle> {
     use nix::sys::event::{EvFlags, EventFilter, FilterFlag, KEvent, Kqueue};
-    let queue = Kqueue::new()?;
-    let ident = pid.as_raw() as usize;
-    let end = KEvent::new(
-        ident,
-        EventFilter::EVFILT_PROC,
-        EvFlags::EV_ADD,
-        FilterFlag::NOTE_EXIT,
-        0,
-        0,
-    );
-    queue.kevent(&[end], &mut [], None)?;
+    let (queue, ident) = (Kqueue::new()?, pid.as_raw() as usize);
+    let (filter, add, exit) = (EventFilter::EVFILT_PROC, EvFlags::EV_ADD, FilterFlag::NOTE_EXIT);
+    queue.kevent(&[KEvent::new(ident, filter, add, exit, 0, 0)], &mut [], None)?;
     Ok(queue.into())
-}
-
-/// Waits (or with WNOHANG looks) for the end of a child, and leaves it in the process table. Has it ended?
-fn ended_child(pid: Pid, options: i32) -> nix::Result<bool> {
-    Ok(child_state(pid, options | libc::WEXITED | libc::WNOWAIT)? != 0)
 }
 
 /// `waitid`: what happened to a child (CLD_EXITED and so on), or 0.
@@ -214,8 +173,8 @@ pub(crate) fn process_lives(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().filter(|&pid| pid > 0).map(Pid::from_raw) else {
         return false;
     };
-    match ended_child(pid, libc::WNOHANG) {
-        Ok(ended) => !ended,
+    match child_state(pid, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) {
+        Ok(state) => state == 0,
         Err(_) => kill(pid, None) != Err(Errno::ESRCH),
     }
 }
@@ -230,44 +189,45 @@ pub(crate) fn this_thread() -> usize {
 pub(crate) fn exit_without(thread: usize) {
     // SAFETY: the first thread's number stays its own as long as there is the process. No signal is sent.
     if unsafe { libc::pthread_kill(thread as libc::pthread_t, 0) } != 0 {
-        // SAFETY: it does not come back from here.
-        unsafe { libc::_exit(0) }
+        exit_now(0)
     }
 }
 
-/// The process that started this one, as seen from here: by the reading end of a [`lifeline`](super::lifeline).
+/// The process that started this one, as seen from here.
 pub(crate) struct Parent {
     pid: Pid,
-    lifeline: OwnedHandle,
-    /// Which pipe that is: the program may close it, or put something else in its place.
-    inode: Option<libc::ino_t>,
+    /// Becomes readable when it ends. (The program may close it, or put something else in its place.)
+    watch: Option<OwnedHandle>,
 }
 
 impl Parent {
-    /// `None`: the process that said that it is `pid` is not this one's parent, and was not.
-    pub fn new(pid: u32, lifeline: OwnedHandle) -> Option<Parent> {
-        let inode = fstat(&lifeline).map(|file| file.st_ino).ok();
-        let pid = Pid::from_raw(pid as libc::pid_t);
-        let parent = Parent { pid, lifeline, inode };
-        // 0: it is in another namespace of numbers.
-        ([pid, Pid::from_raw(0)].contains(&getppid()) || parent.ends_within(Duration::ZERO)).then_some(parent)
+    pub(super) fn new(pid: Pid) -> Parent {
+        let watch = watch_end(pid).ok().filter(|_| getppid() == pid); // else it is a stranger by now
+        Parent { pid, watch }
     }
 
-    /// Waits until the parent has ended, or runs another program. False: `timeout` is over.
+    /// Can it be the process of this number?
+    pub fn may_be(&self, pid: u32) -> bool {
+        self.pid.as_raw() as u32 == pid
+    }
+
+    /// Waits until the parent has ended. False: `timeout` is over.
     pub fn ends_within(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
-        let mut pause = Duration::from_millis(1);
         loop {
             let left = time_left(deadline);
-            if !matches!(wait_readable(&self.lifeline, left), Ok(false)) {
-                if fstat(&self.lifeline).is_ok_and(|file| Some(file.st_ino) == self.inode) || getppid() != self.pid {
-                    return true;
-                }
-                sleep(pause.min(left)); // it is not the lifeline any more
-                pause = (pause * 2).min(Duration::from_secs(1));
+            let lives = self.watch.as_ref().is_some_and(|watch| {
+                poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], poll_timeout(left)) == Ok(0)
+            });
+            // Another parent instead; 0 is one in another namespace of numbers.
+            if !lives && ![self.pid, Pid::from_raw(0)].contains(&getppid()) {
+                return true;
             }
             if left.is_zero() {
                 return false;
+            }
+            if !lives {
+                sleep(left.min(Duration::from_millis(10))); // the watch tells nothing
             }
         }
     }

@@ -5,9 +5,9 @@
 //! child it is, and how many descriptors it got. Invariant: [`inherited`] believes that variable only in the process that it
 //! was made for. Called by `crate::spawn` in the parent and by `crate::init` in the child.
 
-use super::proc::Process;
+use super::proc::{Parent, Process};
 use super::{BorrowedHandle, OwnedHandle, signal};
-use crate::os::{SpawnOptions, missing};
+use crate::os::{Inherited, missing};
 #[cfg(not(target_vendor = "apple"))]
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -15,14 +15,14 @@ use nix::libc;
 use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::stat::{SFlag, fstat};
-use nix::unistd::{getpid, getppid};
+use nix::unistd::{Pid, getpid, getppid};
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::os::unix::ffi::OsStringExt;
+#[cfg(target_os = "linux")]
+use std::path::{Path, PathBuf};
 
 /// The environment variable that tells a new process what it is: role, parent's pid, number of descriptors.
 const BOOTSTRAP: &str = "COMMON_BOOTSTRAP";
@@ -30,26 +30,29 @@ const BOOTSTRAP: &str = "COMMON_BOOTSTRAP";
 /// The first descriptor after the standard streams.
 const FIRST: RawFd = 3;
 
-/// Runs this program again.
-pub(crate) fn spawn(options: &SpawnOptions) -> io::Result<Process> {
+/// Runs this program again, as what `role` says: [`inherited`] reads it back. `pass` are pipe ends (and the like) for it, in an
+/// order that both sides know; `stdio` is its standard input, output and error, where they are not to be its parent's. The
+/// caller keeps its own copies. Ctrl-C may be ignored by it.
+pub(crate) fn spawn(
+    role: &str,
+    pass: &[BorrowedHandle],
+    stdio: &[Option<OwnedHandle>; 3],
+    ignore_sigint: bool,
+) -> io::Result<Process> {
     if has_others_rights() {
         let sentence = "this program has more rights than its user (set-user-ID, set-group-ID or capabilities of its file), \
                         and takes no orders from its environment then";
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, sentence));
     }
-    let behind = FIRST + options.pass.len() as RawFd;
+    let behind = FIRST + pass.len() as RawFd;
     let mut actions = PosixSpawnFileActions::init()?;
     let mut sources = Vec::new();
-    let passed = options.pass.iter().copied().zip(FIRST..);
-    let stdio = options
-        .stdio
-        .iter()
-        .zip(0..)
-        .filter_map(|(given, number)| Some((super::borrow(given.as_ref()?), number)));
-    for (source, number) in passed.chain(stdio) {
+    let given = stdio.iter().zip(0..);
+    let given = given.filter_map(|(given, number)| Some((super::borrow(given.as_ref()?), number)));
+    for (source, number) in pass.iter().copied().zip(FIRST..).chain(given) {
         // Each gets a number above all those that the new process is to have: none is overwritten before it was copied.
         let copy = fcntl(source, FcntlArg::F_DUPFD_CLOEXEC(behind))?;
-        // SAFETY: `fcntl` made this descriptor, and nobody else knows it.
+        // SAFETY: `fcntl` made this descriptor just now, and nothing else owns it.
         sources.push(unsafe { OwnedHandle::from_raw_fd(copy) });
         actions.add_dup2(copy, number)?;
     }
@@ -59,22 +62,22 @@ pub(crate) fn spawn(options: &SpawnOptions) -> io::Result<Process> {
     attributes.set_flags(flags)?;
     attributes.set_sigdefault(&Signal::SIGTERM.into())?; // `terminate` is to end it, even if this program ignores SIGTERM
     // One that is to take no notice of Ctrl-C begins with SIGINT blocked: see `signal::withstand_interrupts`.
-    let blocked = if options.ignore_sigint {
-        Signal::SIGINT.into()
-    } else {
-        SigSet::empty()
-    };
-    attributes.set_sigmask(&blocked)?;
+    let blocked = ignore_sigint.then(|| SigSet::from(Signal::SIGINT));
+    attributes.set_sigmask(&blocked.unwrap_or_else(SigSet::empty))?;
 
-    let bootstrap = format!("{} {} {}", options.role, getpid(), options.pass.len());
+    let bootstrap = format!("{role} {} {}", getpid(), pass.len());
     let inherited = env::vars_os().filter(|(name, _)| name != BOOTSTRAP);
     let environment = inherited.chain([(BOOTSTRAP.into(), bootstrap.into())]);
     let environment = c_strings(environment.map(|(name, value)| [name, value].join(OsStr::new("="))))?;
-    let arguments = c_strings(own_arguments())?;
     let program = program()?;
+    let mut arguments = c_strings(env::args_os())?;
+    if arguments.is_empty() {
+        // Before `main`, where a child of a test lives, some C libraries (musl) do not tell Rust.
+        arguments = c_strings([program.clone().into()])?;
+    }
     let pid = posix_spawn(program.as_os_str(), &actions, &attributes, &arguments, &environment)
-        .map_err(|error| missing(error.into(), program))?;
-    Ok(Process::new(pid, options.on_exit))
+        .map_err(|error| missing(error.into(), &program))?;
+    Ok(Process::new(pid))
 }
 
 /// Makes sure that the new process gets no descriptor from `behind` on, whatever this program has open without close-on-exec.
@@ -116,48 +119,23 @@ fn c_strings(texts: impl IntoIterator<Item = OsString>) -> io::Result<Vec<CStrin
         .collect()
 }
 
-/// What this program was called with. Before `main`, where a child of a test lives, some C libraries (musl) do not tell Rust.
-fn own_arguments() -> Vec<OsString> {
-    let told: Vec<_> = env::args_os().collect();
-    if !told.is_empty() || !cfg!(target_os = "linux") {
-        return told;
-    }
-    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
-    let words = line.strip_suffix(&[0]).unwrap_or_default().split(|&byte| byte == 0);
-    words.map(|word| OsStr::from_bytes(word).to_owned()).collect()
-}
-
 /// The file to run. On Linux it is the one that this process was started from, even if it was replaced or deleted since.
-fn program() -> io::Result<&'static PathBuf> {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    match PROGRAM.get() {
-        Some(program) => Ok(program),
-        None => find_program().map(|program| PROGRAM.get_or_init(|| program)),
-    }
-}
-
 #[cfg(target_os = "linux")]
-fn find_program() -> io::Result<PathBuf> {
+fn program() -> io::Result<PathBuf> {
     use std::os::unix::fs::MetadataExt;
     const EXE: &str = "/proc/self/exe";
-    let path = std::fs::read_link(EXE).map_err(|error| {
-        io::Error::new(
-            error.kind(),
-            format!("{EXE} is needed to run this program again: {error}"),
-        )
-    })?;
-    let file = |path: &std::path::Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
+    let sentence = |error| format!("{EXE} is needed to run this program again: {error}");
+    let path = std::fs::read_link(EXE).map_err(|error| io::Error::new(error.kind(), sentence(error)))?;
+    let file = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
     // Under valgrind the link's text is the program's path, but what lies behind the link is valgrind.
     let differs = file(&path).is_some_and(|named| file(EXE.as_ref()) != Some(named));
     Ok(if differs { path } else { EXE.into() })
 }
 
 #[cfg(not(target_os = "linux"))]
-fn find_program() -> io::Result<PathBuf> {
-    env::current_exe()
-}
+use env::current_exe as program;
 
-/// Does it run with the rights of somebody else than who started it? Then its environment and descriptors come from somebody
+/// Does it run with the rights of another user than the one who started it? Then its environment and descriptors come from one
 /// who must not decide what it does.
 fn has_others_rights() -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -183,34 +161,32 @@ pub(crate) fn is_child() -> bool {
     env::var_os(BOOTSTRAP).is_some()
 }
 
-/// In a process made by [`spawn`]: its role and what was passed to it. `Ok(None)` in any other.
-pub(crate) fn inherited() -> Result<Option<(String, Vec<OwnedHandle>)>, &'static str> {
+/// In a process made by [`spawn`]: what was passed to it. `Ok(None)` in any other.
+pub(crate) fn inherited() -> Result<Option<Inherited>, &'static str> {
     let Some(bootstrap) = env::var_os(BOOTSTRAP).filter(|_| !has_others_rights()) else {
         return Ok(None);
     };
     let words = bootstrap.to_string_lossy().into_owned();
     let mut words = words.split(' ');
     let number = |word: Option<&str>| word.and_then(|word| word.parse::<libc::pid_t>().ok());
-    let (role, parent, count) = (words.next(), number(words.next()), number(words.next()));
-    let numbers = FIRST..FIRST + count.filter(|count| (3..100).contains(count)).unwrap_or(0);
-    if numbers.is_empty() || !numbers.clone().take(3).all(is_pipe) {
-        return if parent == Some(getppid().as_raw()) {
-            Err(MISSING)
-        } else {
-            Ok(None)
-        };
+    let role = words.next().unwrap_or_default().to_owned();
+    let (parent, count) = (Pid::from_raw(number(words.next()).unwrap_or(-1)), number(words.next()));
+    let numbers = FIRST..FIRST + count.filter(|count| (2..100).contains(count)).unwrap_or(0);
+    if numbers.is_empty() || !numbers.clone().take(2).all(is_pipe) {
+        return if parent == getppid() { Err(MISSING) } else { Ok(None) };
     }
     if is_alone() {
-        // SAFETY: this process has one thread: nobody reads the environment meanwhile.
+        // SAFETY: this process has one thread (checked): no other one reads the environment meanwhile.
         unsafe { env::remove_var(BOOTSTRAP) };
     }
     signal::withstand_interrupts();
-    let handles: Option<Vec<_>> = numbers.map(take_descriptor).collect();
-    role.map(str::to_owned).zip(handles).map(Some).ok_or(MISSING)
+    let handles = numbers.map(take_descriptor).collect::<Option<_>>().ok_or(MISSING)?;
+    let parent = Parent::new(parent);
+    Ok(Some(Inherited { role, parent, handles }))
 }
 
 /// Without its descriptors a child has no role. It must not take itself for its parent either. (If the variable names another
-/// parent, it was made for somebody else, who could not take it out of the environment.)
+/// parent, it was made for another process, which could not take it out of the environment.)
 const MISSING: &str =
     "the descriptors that its parent passed to it are not there. Were they closed before common::init()?";
 

@@ -1,5 +1,6 @@
 //! Windows: `CreateProcess` (by way of std), `DuplicateHandle`, `TerminateProcess`, `MapViewOfFile`.
 
+use os_pipe::PipeWriter;
 use std::io;
 
 mod code;
@@ -9,9 +10,9 @@ mod proc;
 mod spawn;
 
 pub(super) use code::code_around;
-pub(crate) use memory::SharedMemory;
-pub(crate) use pipe::{pipe, wait_readable, write_all};
-pub(crate) use proc::{Parent, Process, kill_self, lifeline, process_lives};
+pub(super) use memory::{create_memory, map_memory, unmap_memory};
+pub(crate) use pipe::{is_readable, pipe};
+pub(crate) use proc::{Parent, Process, kill_self, process_lives};
 pub(crate) use spawn::{fill_standard_streams, inherited, is_child, show_name, spawn};
 pub(crate) use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 
@@ -20,23 +21,24 @@ pub(crate) fn borrow(handle: &impl AsHandle) -> BorrowedHandle<'_> {
     handle.as_handle()
 }
 
-// There is no `fork` here, no signals, and no thread that ends without its process noticing.
-pub(crate) const ANSWERS: usize = 0;
-pub(crate) const LIFELINE: usize = 1;
-pub(crate) fn close_after_fork(_which: usize, _pipe: &impl AsHandle) {}
-pub(crate) fn closes_itself(_which: usize, _pipe: &impl AsHandle) {}
+// There is no `fork` here, no handle that a task closes by a guess at its number, no pipe that does not block but can be waited
+// for, no signals, and no thread that ends without its process noticing.
+pub(super) const FAULTS: [i32; 0] = [];
+pub(super) fn file_id(_handle: &impl AsHandle) -> io::Result<(u64, u64)> {
+    Ok((0, 0))
+}
+pub(super) fn set_nonblocking(_pipe: &PipeWriter) -> io::Result<()> {
+    Ok(())
+}
 pub(crate) struct Nothing(());
-
 impl Drop for Nothing {
     fn drop(&mut self) {}
 }
-
 pub(crate) fn fork_guard() -> Nothing {
     Nothing(())
 }
-pub(crate) fn mask_signals() -> Nothing {
-    Nothing(())
-}
+pub(crate) use fork_guard as mask_signals;
+pub(crate) use fork_guard as mask_sigpipe;
 pub(crate) fn generation() -> u32 {
     0
 }

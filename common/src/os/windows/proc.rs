@@ -1,18 +1,20 @@
 //! Windows: processes that this one started, and the one that started this one.
 //!
-//! Invariant: while a process's handle is held, nobody else gets its number. Called by `crate::spawn`, `process` and `pool`.
+//! Invariant: while a process's handle is held, no other process gets its number. Called by `crate::spawn`, `process` and
+//! `pool`.
 
-use super::{BorrowedHandle, OwnedHandle, check, pipe};
+use super::{BorrowedHandle, OwnedHandle, check, is_readable};
 use crate::os::{Change, Event, Exit, time_left};
+use crate::timeline;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle};
 use std::process::Child;
-use std::ptr::null_mut;
-use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
-use windows_sys::Win32::Foundation::{DuplicateHandle, WAIT_OBJECT_0, WAIT_TIMEOUT};
+use windows_sys::Win32::Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, INFINITE, OpenProcess, PROCESS_SYNCHRONIZE, TerminateProcess, WaitForSingleObject,
+    GetCurrentProcess, GetExitCodeProcess, INFINITE, OpenProcess, PROCESS_SYNCHRONIZE, TerminateProcess,
+    WaitForSingleObject,
 };
 
 /// Ends this process at once: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
@@ -27,53 +29,38 @@ const KILLED: u32 = 1;
 
 /// A process that this one started.
 pub(crate) struct Process {
-    child: Mutex<Child>,
-    /// The same process, for waiting without the lock.
+    pid: u32,
     pub(super) handle: OwnedHandle,
-    on_exit: fn(u32, Exit),
+    exit: OnceLock<Exit>,
 }
 
 impl Process {
-    pub(super) fn new(child: Child, on_exit: fn(u32, Exit)) -> io::Result<Process> {
-        Ok(Process {
-            handle: super::borrow(&child).try_clone_to_owned()?,
-            child: Mutex::new(child),
-            on_exit,
-        })
-    }
-
-    /// Nobody is stopped here.
-    pub fn wait_for_change(&self) -> Change {
-        Change::Ended(self.wait())
+    pub(super) fn new(child: Child) -> Process {
+        let (pid, exit) = (child.id(), OnceLock::new());
+        let handle = child.into();
+        Process { pid, handle, exit }
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.lock().unwrap().id()
+        self.pid
     }
 
     /// How it ended, if it did.
     pub fn try_wait(&self) -> Option<Exit> {
-        let mut child = self.child.lock().unwrap();
-        match child.try_wait() {
-            Ok(status) => Some(Exit::Code(status?.code()?)), // the system's codes for faults are exit codes too
-            Err(_) => Some(Exit::Unknown),
-        }
-        .inspect(|&exit| (self.on_exit)(child.id(), exit))
+        let exit = || {
+            let mut code = 0;
+            // SAFETY: the handle is open, and the place for the answer is there.
+            let told = check(unsafe { GetExitCodeProcess(self.handle.as_raw_handle(), &mut code) });
+            let exit = told.map_or(Exit::Unknown, |()| Exit::Code(code as i32)); // the codes for faults too
+            timeline::ended(self.pid, exit.exitcode());
+            exit
+        };
+        wait_ended(&self.handle, Duration::ZERO).then(|| *self.exit.get_or_init(exit))
     }
 
-    /// Waits for its end. Other threads can kill it meanwhile: the lock is not held.
-    pub fn wait(&self) -> Exit {
-        loop {
-            if let Some(exit) = self.wait_timeout(Duration::MAX) {
-                return exit;
-            }
-        }
-    }
-
-    /// Waits for its end, at most for `timeout`.
-    pub fn wait_timeout(&self, timeout: Duration) -> Option<Exit> {
-        wait_ended(&self.handle, timeout);
-        self.try_wait()
+    /// There is no SIGSTOP here.
+    pub fn wait_for_change(&self) -> Change {
+        Change::Ended(self.wait())
     }
 
     /// Waits until the process has ended, `pipe` can be read, or the deadline is there: in this order, if it is more than one.
@@ -84,7 +71,7 @@ impl Process {
             if let Some(exit) = self.try_wait() {
                 return Event::Ended(exit);
             }
-            if pipe.is_some_and(|pipe| pipe::is_readable(pipe).unwrap_or(false)) {
+            if pipe.is_some_and(|pipe| is_readable(&pipe)) {
                 return Event::Readable;
             }
             let left = time_left(deadline);
@@ -103,8 +90,8 @@ impl Process {
 
     /// Exit code 1. Nothing happens to a process that has ended.
     pub fn kill(&self) -> io::Result<()> {
-        let outcome = self.child.lock().unwrap().kill();
-        match outcome {
+        // SAFETY: the handle is open.
+        match check(unsafe { TerminateProcess(self.handle.as_raw_handle(), KILLED) }) {
             Err(error) if !wait_ended(&self.handle, Duration::from_secs(1)) => Err(error),
             _ => Ok(()), // one that is just ending refuses
         }
@@ -122,25 +109,13 @@ pub(crate) fn process_lives(pid: u32) -> bool {
     !wait_ended(&unsafe { OwnedHandle::from_raw_handle(handle) }, Duration::ZERO)
 }
 
-/// What tells another process of this one's end: a handle of this process that is good for waiting only. Nothing has to be
-/// kept for that. (A pipe would not do: the system lets whoever looks at it wait for whoever is reading from it.)
-pub(crate) fn lifeline() -> io::Result<(OwnedHandle, Option<OwnedHandle>)> {
-    let mut handle = null_mut();
-    // SAFETY: a handle that is always there, and a place for the new one.
-    check(unsafe {
-        let me = GetCurrentProcess();
-        DuplicateHandle(me, me, me, &mut handle, PROCESS_SYNCHRONIZE, 0, 0)
-    })?;
-    // SAFETY: a new handle, ours alone.
-    Ok((unsafe { OwnedHandle::from_raw_handle(handle) }, None))
-}
-
-/// The process that started this one, as seen from here: by a [`lifeline`].
-pub(crate) struct Parent(OwnedHandle);
+/// The process that started this one, as seen from here.
+pub(crate) struct Parent(pub(super) OwnedHandle);
 
 impl Parent {
-    pub fn new(_pid: u32, lifeline: OwnedHandle) -> Option<Parent> {
-        Some(Parent(lifeline))
+    /// The parent itself passed the handle.
+    pub fn may_be(&self, _pid: u32) -> bool {
+        true
     }
 
     /// Waits until the parent has ended. False: `timeout` is over.
@@ -150,7 +125,7 @@ impl Parent {
 }
 
 /// Waits until a process has ended. False: `timeout` is over.
-fn wait_ended(process: &OwnedHandle, timeout: Duration) -> bool {
+pub(super) fn wait_ended(process: &OwnedHandle, timeout: Duration) -> bool {
     // The longest time stands forever.
     let millis = timeout.as_nanos().div_ceil(1_000_000).min(u128::from(INFINITE)) as u32;
     // SAFETY: the handle is open during the call.

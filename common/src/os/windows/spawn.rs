@@ -1,14 +1,13 @@
 //! Windows: runs this program again, and finds in the new process what was passed to it.
 //!
-//! Whatever is *inheritable* reaches every process that anybody here starts at that moment. So nothing is. The new process is
+//! Whatever is *inheritable* reaches every process that this one starts at that moment. So nothing is. The new process is
 //! started with nothing but the reading end of a pipe as its standard input; then its parent puts copies of the handles into
 //! it, and writes into that pipe under which numbers they are there. The real standard input travels the same way. Called by
 //! `crate::spawn` in the parent and by `crate::init` in the child.
 
-use super::proc::Process;
+use super::proc::{Parent, Process, wait_ended};
 use super::{BorrowedHandle, OwnedHandle, check};
-use crate::os::{SpawnOptions, missing};
-use os_pipe::PipeWriter;
+use crate::os::{Inherited, missing};
 use std::env;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -26,38 +25,61 @@ use windows_sys::Win32::System::Console::{
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
 
 /// The environment variable that tells a new process what it is. `inherited` takes it away again, so that it does not reach
-/// anybody else.
+/// other programs.
 const BOOTSTRAP: &str = "COMMON_BOOTSTRAP";
 
 /// Words in the line that the parent writes, besides numbers: what the standard input is if it is not a handle to be taken
 /// over. A console is opened anew; its handles are good in one process only.
 const CONSOLE: &str = "console";
 const NOTHING: &str = "nothing";
-/// And whether Ctrl-C is for the new process.
-const IGNORE_CTRL_C: &str = "deaf";
-const OPEN: &str = "open";
 
-/// Runs this program again.
-pub(crate) fn spawn(options: &SpawnOptions) -> io::Result<Process> {
+/// Runs this program again; as on Unix.
+pub(crate) fn spawn(
+    role: &str,
+    pass: &[BorrowedHandle],
+    stdio: &[Option<OwnedHandle>; 3],
+    ignore_sigint: bool,
+) -> io::Result<Process> {
+    let [stdin, stdout, stderr] = stdio;
     let program = env::current_exe()?;
     let (read_line, write_line) = os_pipe::pipe()?;
     let mut command = Command::new(&program);
     command
         .args(env::args_os().skip(1))
-        .env(BOOTSTRAP, options.role)
+        .env(BOOTSTRAP, role)
         .stdin(OwnedHandle::from(read_line));
-    if let Some(given) = &options.stdio[1] {
+    if let Some(given) = stdout {
         command.stdout(given.try_clone()?);
     }
-    if let Some(given) = &options.stdio[2] {
+    if let Some(given) = stderr {
         command.stderr(given.try_clone()?);
     }
     let child = command.spawn().map_err(|error| missing(error, &program))?;
     drop(command); // and with it our copies of the pipe ends
-    let process = Process::new(child, options.on_exit)?;
-    let handed_over = process.hand_over(options, write_line);
+    let process = Process::new(child);
+    // What is meant for it is given to it, and it is told where that is.
+    let hand_over = || {
+        let own_stdin = io::stdin();
+        let stdin = stdin.as_ref().map_or(own_stdin.as_handle(), AsHandle::as_handle);
+        let mut line = if stdin.as_raw_handle().is_null() {
+            NOTHING.to_owned()
+        } else if is_console(stdin) {
+            CONSOLE.to_owned()
+        } else {
+            process.push(stdin)?
+        };
+        line = line + " " + &ignore_sigint.to_string();
+        // SAFETY: a handle of this process that is always open.
+        let me = unsafe { BorrowedHandle::borrow_raw(GetCurrentProcess()) };
+        for &handle in [me].iter().chain(pass) {
+            line = line + " " + &process.push(handle)?;
+        }
+        (&write_line).write_all((line + "\n").as_bytes())
+    };
+    let handed_over = hand_over();
+    drop(write_line);
     // A process that has ended takes nothing. How it ended is told later, as of any other that ends early.
-    if handed_over.is_err() && process.wait_timeout(Duration::from_secs(1)).is_none() {
+    if handed_over.is_err() && !wait_ended(&process.handle, Duration::from_secs(1)) {
         let _ = process.kill();
         handed_over?;
     }
@@ -69,21 +91,23 @@ pub(crate) fn is_child() -> bool {
     env::var_os(BOOTSTRAP).is_some()
 }
 
-/// In a process made by [`spawn`]: its role and what was passed to it. `Ok(None)` in any other.
-pub(crate) fn inherited() -> Result<Option<(String, Vec<OwnedHandle>)>, &'static str> {
+/// In a process made by [`spawn`]: what was passed to it. `Ok(None)` in any other.
+pub(crate) fn inherited() -> Result<Option<Inherited>, &'static str> {
     let Ok(role) = env::var(BOOTSTRAP) else {
         return Ok(None);
     };
     // SAFETY: on Windows this is sound at any time: the system guards the environment by a lock.
     unsafe { env::remove_var(BOOTSTRAP) };
-    let handles = take_over().map_err(|_| "what its parent passed to it did not arrive: did the parent end?")?;
-    Ok(Some((role, handles)))
+    let inherited = take_over(role);
+    inherited
+        .map(Some)
+        .map_err(|_| "what its parent passed to it did not arrive: did the parent end?")
 }
 
-fn take_over() -> io::Result<Vec<OwnedHandle>> {
+fn take_over(role: String) -> io::Result<Inherited> {
     let pipe = io::stdin().as_raw_handle();
     // SAFETY: it is what `spawn` made the standard input of this process, which has just begun. It is never closed: C's
-    // library remembers it too, and what that reads from it should be the end of a file, not somebody else's bytes.
+    // library remembers it too, and what that reads from it should be the end of a file, not bytes for another reader.
     let mut pipe = ManuallyDrop::new(unsafe { File::from_raw_handle(pipe) });
     // SAFETY: a flag of an open handle. It goes no further.
     unsafe { SetHandleInformation(pipe.as_raw_handle(), HANDLE_FLAG_INHERIT, 0) };
@@ -97,29 +121,26 @@ fn take_over() -> io::Result<Vec<OwnedHandle>> {
         Some(NOTHING) | None => null_mut(),
         Some(number) => take_handle(number)?.into_raw_handle(),
     };
-    // SAFETY: an open handle that nobody closes, or none.
+    // SAFETY: an open handle that is never closed, or none.
     check(unsafe { SetStdHandle(STD_INPUT_HANDLE, stdin) })?;
-    if words.next() == Some(IGNORE_CTRL_C) {
+    if words.next() == Some("true") {
         // SAFETY: `ignore_ctrl_c` can be called at any time from any thread. Children of this process do not inherit it.
         // Without a console there may be nothing to ignore, and this fails.
         let _ = unsafe { SetConsoleCtrlHandler(Some(ignore_ctrl_c), 1) };
     }
-    words.map(take_handle).collect()
+    let parent = Parent(take_handle(words.next().unwrap_or_default())?);
+    let handles = words.map(take_handle).collect::<io::Result<_>>()?;
+    Ok(Inherited { role, parent, handles })
 }
 
 fn take_handle(number: &str) -> io::Result<OwnedHandle> {
     let handle = number.parse::<isize>().map_err(|_| io::ErrorKind::InvalidData)? as RawHandle;
-    let standard = [
-        io::stdin().as_raw_handle(),
-        io::stdout().as_raw_handle(),
-        io::stderr().as_raw_handle(),
-    ];
-    let mut flags = 0;
-    // SAFETY: a question; a number that is no handle is an error.
-    check(unsafe { GetHandleInformation(handle, &mut flags) })?;
-    if standard.contains(&handle) {
+    let (stdin, stdout, stderr) = (io::stdin(), io::stdout(), io::stderr());
+    if [stdin.as_raw_handle(), stdout.as_raw_handle(), stderr.as_raw_handle()].contains(&handle) {
         return Err(io::ErrorKind::InvalidData.into());
     }
+    // SAFETY: a question; a number that is no handle is an error.
+    check(unsafe { GetHandleInformation(handle, &mut 0) })?;
     // SAFETY: it is open, and none that this process knows otherwise: its parent made it for this process alone, and told its
     // number once.
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
@@ -137,36 +158,14 @@ pub(crate) fn show_name(_name: &str) {}
 pub(crate) fn fill_standard_streams() {}
 
 impl Process {
-    /// Gives the new process what is meant for it, and tells it where that is.
-    fn hand_over(&self, options: &SpawnOptions, mut line: PipeWriter) -> io::Result<()> {
-        let own_stdin = io::stdin();
-        let stdin = match &options.stdio[0] {
-            Some(given) => given.as_handle(),
-            None => own_stdin.as_handle(),
-        };
-        let mut text = if stdin.as_raw_handle().is_null() {
-            NOTHING.to_owned()
-        } else if is_console(stdin) {
-            CONSOLE.to_owned()
-        } else {
-            self.push(stdin)?
-        };
-        text = text + " " + if options.ignore_sigint { IGNORE_CTRL_C } else { OPEN };
-        for &handle in options.pass {
-            text = text + " " + &self.push(handle)?;
-        }
-        line.write_all((text + "\n").as_bytes())
-    }
-
     /// Puts a copy of `handle` into the process; returns its number there. If it is never taken, it ends with the process.
     fn push(&self, handle: BorrowedHandle) -> io::Result<String> {
-        let mut number = null_mut();
+        let (handle, to, mut number) = (handle.as_raw_handle(), self.handle.as_raw_handle(), null_mut());
         // SAFETY: all handles are open. The new one is another process's: here it is a number.
         check(unsafe {
-            let (from, to) = (GetCurrentProcess(), self.handle.as_raw_handle());
             DuplicateHandle(
-                from,
-                handle.as_raw_handle(),
+                GetCurrentProcess(),
+                handle,
                 to,
                 &mut number,
                 0,

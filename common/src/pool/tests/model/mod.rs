@@ -21,7 +21,6 @@ use super::super::worker::Worker;
 use super::super::{AsyncResult, Core, Pool, claim};
 use crate::error::Error;
 use crate::os::{CAPACITY, Exit, Owner, SharedPage};
-use crate::spawn::Liveness;
 use loom::thread;
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -143,7 +142,7 @@ impl Model {
             })
         };
         let supervisors = (0..workers).map(supervisor).collect();
-        let (own, liveness) = (shared.clone(), Liveness::get().unwrap());
+        let own = shared.clone();
         let core = Core {
             shared: shared.clone(),
             supervisors: Vec::new(),
@@ -152,7 +151,6 @@ impl Model {
             closed: false,
             applied: AtomicUsize::new(0),
             owner: Owner::me(),
-            liveness,
         };
         Model {
             pool: Pool { core },
@@ -217,7 +215,7 @@ fn start(shared: &Shared, name: &str, steps: usize) -> Link {
     }
     let (bell, sleeper) = bell().unwrap();
     let life = Life {
-        page: SharedPage::open(memory).unwrap(),
+        page: SharedPage::open(&memory).unwrap(),
         sleeper: sleeper.clone(),
         bell: bell.clone(),
         pool_bell: shared.bell.clone(),
@@ -236,7 +234,6 @@ fn start(shared: &Shared, name: &str, steps: usize) -> Link {
 /// Tries all orders in which a thread that could go on is interrupted at most `preemptions` times.
 fn explore(preemptions: usize, scenario: impl Fn() + Send + Sync + 'static) {
     let (begun, executions) = (Instant::now(), Arc::new(AtomicUsize::new(0)));
-    let _liveness = Liveness::get().unwrap();
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.max(Some(preemptions));
     builder.max_branches = 100_000;
