@@ -129,7 +129,8 @@ impl<R: Message> Process<R> {
     }
 
     /// Makes it a daemon: it ends when the process that started it ends, however that ends, and nobody waits for it. (One that
-    /// is stopped, by SIGSTOP, ends when it goes on.) Its own children end with it only if they are daemons.
+    /// is stopped, by SIGSTOP, ends when it goes on.) Its own children end with it only if they are daemons. A parent that runs
+    /// another program in its own place (`exec`) has not ended.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
         self
