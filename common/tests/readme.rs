@@ -531,7 +531,8 @@ fn program(command: &str, folder: &Path) -> Result<(String, Vec<String>), String
             "-p" => folder = package(value())?,
             "--bin" => {
                 let name = value();
-                if !lessons().iter().any(|lesson| lesson == name) {
+                let other = folder.join("src/bin").join(name).with_extension("rs");
+                if !lessons().iter().any(|lesson| lesson == name) && !other.exists() {
                     return Err(format!("there is no program {name}"));
                 }
                 program = Some(name.to_owned());
