@@ -1,6 +1,6 @@
 #!/bin/sh
 # Draws the pictures in the lessons' READMEs anew, each from a real run: scripts/pictures.sh, from any folder.
-# Where other programs use the cores as well, build first, and then put `chrt -f 1` in front (Linux, as root).
+# Draw them where nothing else runs, and look at each: a busy machine makes bars longer than the work was.
 set -u
 
 case ${1-} in
