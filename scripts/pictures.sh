@@ -1,5 +1,6 @@
 #!/bin/sh
 # Draws the pictures in the lessons' READMEs anew, each from a real run: scripts/pictures.sh, from any folder.
+# Draw them where nothing else runs, and look at each: a busy machine makes bars longer than the work was.
 set -u
 
 case ${1-} in
@@ -37,7 +38,7 @@ draw() {
 
 draw 03-pool/timeline.svg --bin 03-pool
 draw 03-pool/crash.svg -p pool --example crash
-draw 05-threads/cores.svg -p threads --example cores
+draw 05-threads/cores.svg --release -p threads --example cores
 draw 06-lock/turns.svg -p lock --example turns
 draw 06-lock/deadlock.svg -p lock --example deadlock
 exit $failed

@@ -71,8 +71,8 @@
 //! }
 //! ```
 //!
-//! **Let tasks fail.** If a task panics, calls `exit` or is killed, only that task fails. Its worker is replaced, and every
-//! other task gets its result.
+//! **Let tasks fail.** If a task panics, calls `exit` or is killed, only that task fails. A worker that has died is replaced, and
+//! every other task gets its result.
 //!
 //! ```
 //! # use common::Pool;
@@ -147,31 +147,30 @@
 //! # What can travel
 //!
 //! Arguments and results are copied as bytes, so they must be [`Message`]s: types that own their data and implement serde's two
-//! traits. [`Message`] says which of serde's attributes do not survive the journey (`skip_serializing_if`, `flatten`,
-//! `untagged` and their like). A function travels as its address, so a closure must not capture anything, and the function
+//! traits. [`Message`] says which of serde's attributes cannot be used (`skip_serializing_if`, `flatten`, `untagged` and the
+//! like). A function travels as its address, so a closure must not capture anything, and the function
 //! must belong to the program itself, not to another dynamic library.
 //!
 //! The ends of `ipc-channel`'s channels and its shared memory can be part of a [`Process`]'s argument, and of the argument of a
-//! pool's initializer, from where they reach every worker. Elsewhere they are an [`Error::Encode`].
+//! pool's initializer, which runs in every worker. Anywhere else they lead to [`Error::Encode`].
 //!
-//! # Beside procspawn
+//! # Compared with procspawn
 //!
-//! [procspawn](https://docs.rs/procspawn) runs functions in processes in the same way: same start method, same form of target. It
-//! is on crates.io, has been in use for years, can encode as JSON what postcard cannot, and can pass environment variables. This
-//! crate adds what its pool lacks: a task whose worker dies gets an error that names the signal or exit code, a panic costs no
-//! process, results can be collected in any order, a queued task needs no descriptors, several tasks are under way to each
-//! worker, and there are `map` and `imap`.
+//! [procspawn](https://docs.rs/procspawn) runs functions in processes in the same way, with the same start method and the same
+//! kind of target. It is on crates.io, has been in use for years, can encode as JSON what postcard cannot, and can pass
+//! environment variables. The pool of this crate does what procspawn's does not: if a worker dies, its task gets an error that
+//! names the signal or exit code; a panic does not cost a process; results can be collected in any order; queued tasks need no
+//! file descriptors; several tasks are in flight to each worker; and there are `map` and `imap`.
 //!
-//! A trivial task costs about a hundredth of what it costs in procspawn or in Python's `Pool.apply_async`, and two to three times
-//! what it costs in a thread pool (rayon's `spawn`, the result through a channel). `cargo bench -p common` measures them side by
-//! side.
+//! The overhead of a task is about a hundredth of that in procspawn or in Python's `Pool.apply_async`, and two to three times
+//! that in a thread pool (rayon's `spawn`, the result through a channel). `cargo bench -p common` measures them side by side.
 //!
-//! # What is left to you
+//! # What to watch out for
 //!
 //! * A [`Child`] that is dropped is waited for, unless it is a daemon: if `main` returns early with an error, the program ends
 //!   only once its children have ended. `std::process::exit` does not wait for them.
-//! * When a target returns, its process ends, and the threads that it started end with it. Python waits for them: so
-//!   should the target, with `join` or a scope.
+//! * When a target returns, its process ends, and so do the threads that it has started. Python waits for such threads; here
+//!   the target has to, with `join` or a scope.
 //! * A task may start processes. [`Pool::terminate`] ends the workers, not what they have started.
 //! * A pool in a `static` is not dropped: tasks that it has accepted are lost when `main` returns. Close and join it.
 //! * What a task prints without a newline is lost when its worker is ended by dropping the pool.
@@ -184,7 +183,7 @@
 //! # Where systems differ
 //!
 //! The same program runs everywhere. What is not in this table is the same everywhere, and FreeBSD is like macOS unless the table
-//! says otherwise. The numbers are those of the tests (`cargo test -p common b08`).
+//! says otherwise. Labels such as b08 name the tests (`cargo test -p common b08`).
 //!
 //! | | Linux | macOS | Windows |
 //! |---|---|---|---|
@@ -214,9 +213,9 @@
 //! | such an end, once it has arrived, or was refused where it cannot go | is closed when it is dropped | the same | only when that process ends: `ipc-channel` keeps a handle of it. Whoever waits for the other end's end waits that long |
 //! | `fork()` (lesson 01) | allowed: the copy has no part in the parent's processes and pools, and can make its own | the same | does not exist |
 //!
-//! # The way through it
+//! # Reading the source
 //!
-//! To read the source, take the files in this order; each begins with what it is for and what it guarantees.
+//! Read the files in this order. Each begins with what it is for and what it guarantees.
 //!
 //! 1. `process`: [`Process`] and [`Child`], as you use them. `init`: what a new process does first.
 //! 2. `spawn`: how the program is run again, and what parent and child say to each other. Below it, `function` and `message`:

@@ -244,7 +244,8 @@ impl Svg {
             return;
         }
         let label = shortened(&bar.title(), ((room - 6.0) / LETTER) as usize);
-        if label.len() > "waits: …".len() {
+        // A few letters would say no more than the pattern does.
+        if label == bar.title() || label.chars().count() >= "waits: four…".chars().count() {
             // No letter can be read on a pattern.
             let (top, back) = (y - 10.0, width(&label) + 6.0);
             self.add(format_args!(

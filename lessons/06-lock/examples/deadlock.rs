@@ -26,6 +26,7 @@ fn run_proc(report: IpcSender<String>) {
         let thread = |name: &str| s.builder().name(format!("thread {name}"));
         let a = thread("A").spawn(|_| run_thread("A", ("left", &left), ("right", &right)));
         let b = thread("B").spawn(|_| run_thread("B", ("right", &right), ("left", &left)));
+        let _blocked = timeline::blocked("A and B");
         a.and(b).expect("a thread can be started").join()
     })
     .unwrap()

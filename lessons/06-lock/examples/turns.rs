@@ -5,7 +5,7 @@ use common::timeline;
 use std::sync::Mutex;
 use std::{thread, time::Duration};
 
-const ROUNDS: u32 = 4;
+const ROUNDS: u32 = 3;
 
 fn run_thread(balance: &Mutex<u32>) {
     for _ in 0..ROUNDS {

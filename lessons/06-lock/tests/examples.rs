@@ -55,7 +55,7 @@ fn lock_order_ends() {
 fn turns_are_counted() {
     let _nothing_left = NothingLeft::new();
     let run = example("turns");
-    assert_eq!(run.lines(), ["2 threads, 4 rounds each: balance = 8"]);
+    assert_eq!(run.lines(), ["2 threads, 3 rounds each: balance = 6"]);
 }
 
 #[test]
