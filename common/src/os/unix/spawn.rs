@@ -20,7 +20,7 @@ use std::env;
 use std::ffi::{CString, OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 #[cfg(target_os = "linux")]
 use std::path::{Path, PathBuf};
 
@@ -69,15 +69,21 @@ pub(crate) fn spawn(
     let inherited = env::vars_os().filter(|(name, _)| name != BOOTSTRAP);
     let environment = inherited.chain([(BOOTSTRAP.into(), bootstrap.into())]);
     let environment = c_strings(environment.map(|(name, value)| [name, value].join(OsStr::new("="))))?;
-    let program = program()?;
-    let mut arguments = c_strings(env::args_os())?;
-    if arguments.is_empty() {
-        // Before `main`, where a child of a test lives, some C libraries (musl) do not tell Rust.
-        arguments = c_strings([program.clone().into()])?;
-    }
+    let (program, arguments) = (program()?, c_strings(own_arguments())?);
     let pid = posix_spawn(program.as_os_str(), &actions, &attributes, &arguments, &environment)
         .map_err(|error| missing(error.into(), &program))?;
     Ok(Process::new(pid))
+}
+
+/// What this program was called with. Before `main`, where a child of a test lives, some C libraries (musl) do not tell Rust.
+fn own_arguments() -> Vec<OsString> {
+    let told: Vec<_> = env::args_os().collect();
+    if !told.is_empty() || !cfg!(target_os = "linux") {
+        return told;
+    }
+    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    let words = line.strip_suffix(&[0]).unwrap_or_default().split(|&byte| byte == 0);
+    words.map(|word| OsStr::from_bytes(word).to_owned()).collect()
 }
 
 /// Makes sure that the new process gets no descriptor from `behind` on, whatever this program has open without close-on-exec.
