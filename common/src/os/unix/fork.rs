@@ -55,7 +55,8 @@ extern "C" fn before_fork() {
 }
 
 extern "C" fn after_fork_in_parent() {
-    GUARDS.fetch_sub(FORK, Ordering::Release);
+    // If all of this was registered in the middle of a fork, musl calls this function without the one before.
+    let _ = GUARDS.fetch_update(Ordering::Release, Ordering::Relaxed, |guards| guards.checked_sub(FORK));
 }
 
 extern "C" fn after_fork_in_child() {
