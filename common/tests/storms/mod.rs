@@ -121,6 +121,7 @@ fn rage(storm: &str, place: &str, hits: &AtomicU64, tasks: impl FnOnce() + Send)
         chance ^= chance << 17;
         (chance >> 20) % below
     };
+    let (mut seen, mut alive) = (0, Vec::new());
     let mut stopped: Vec<(Instant, Pid)> = Vec::new();
     let mut forked = Vec::new();
     let over = AtomicBool::new(false);
@@ -136,7 +137,9 @@ fn rage(storm: &str, place: &str, hits: &AtomicU64, tasks: impl FnOnce() + Send)
         }
         while !tasks.is_finished() {
             // Those that are alive; a number that meanwhile went to a stranger has another parent.
-            let mut alive = pids(place).into_iter().rev().take(20).collect::<Vec<_>>();
+            let started = pids(place);
+            alive.extend(&started[seen..]);
+            seen = started.len();
             alive.retain(|&pid| lives(pid) && is_child(pid));
             if !alive.is_empty() {
                 let victim = Pid::from_raw(alive[random(alive.len() as u64) as usize] as i32);
