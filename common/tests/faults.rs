@@ -5,6 +5,8 @@
 
 #[macro_use]
 mod programs;
+#[cfg(target_os = "linux")] // where it can be asked whose child a process is
+mod storms;
 
 use common::{Error, Pool, Process};
 use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
@@ -17,15 +19,13 @@ use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 #[cfg(unix)]
 use std::process::{Command, Stdio};
-#[cfg(target_os = "linux")]
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 use std::{env, fs, process, thread};
 
 programs! {
     forks_beside_a_pool, busy_pool, ignores_interrupts, dies_before_init, few_descriptors, few_processes, little_memory, sends_channels,
-    no_streams,
+    no_streams, #[cfg(target_os = "linux")] storms::storm,
 }
 
 fn square(x: u64) -> u64 {
@@ -200,163 +200,6 @@ mod signals {
         }
         assert!(done > 0, "half of a task was taken for a task that is being done");
         pool.close().join().unwrap();
-    }
-
-    #[cfg(target_os = "linux")]
-    fn work(i: u64) -> u64 {
-        // Long enough that a storm of some seconds meets 10,000 of them.
-        let end = Instant::now() + Duration::from_micros(i % 5 * 150);
-        while Instant::now() < end {
-            std::hint::spin_loop();
-        }
-        i * i
-    }
-
-    #[cfg(target_os = "linux")]
-    /// Where the workers write their numbers, so that they can be killed at any moment, also before they are ready.
-    fn announce(place: String) {
-        note(&place, process::id());
-    }
-
-    #[cfg(target_os = "linux")]
-    /// Kills workers at random while `tasks` runs. Returns how many were killed.
-    fn storm<R>(events: &Events, per_second: u64, tasks: impl FnOnce() -> R) -> (R, u64) {
-        let over = AtomicBool::new(false);
-        let kills = AtomicU64::new(0);
-        let result = thread::scope(|scope| {
-            scope.spawn(|| {
-                let me = process::id().to_string();
-                let mut chance = 0x2545_f491_4f6c_dd1d_u64;
-                while !over.load(SeqCst) {
-                    chance ^= chance << 13;
-                    chance ^= chance >> 7;
-                    chance ^= chance << 17;
-                    // Those that are alive; a number that meanwhile went to a stranger has another parent.
-                    let alive: Vec<u32> = fs::read_to_string(events.path().join("notes"))
-                        .unwrap_or_default()
-                        .lines()
-                        .rev()
-                        .take(20)
-                        .filter_map(|pid| pid.parse().ok())
-                        .filter(|&pid| lives(pid) && parent_of(pid).as_deref() == Some(&me))
-                        .collect();
-                    if !alive.is_empty() {
-                        let victim = alive[(chance >> 20) as usize % alive.len()];
-                        if nix::sys::signal::kill(Pid::from_raw(victim as i32), SIGKILL).is_ok() {
-                            kills.fetch_add(1, SeqCst);
-                        }
-                    }
-                    thread::sleep(Duration::from_millis(1_000 / per_second));
-                }
-            });
-            let result = tasks();
-            over.store(true, SeqCst);
-            result
-        });
-        (result, kills.load(SeqCst))
-    }
-
-    #[cfg(target_os = "linux")]
-    fn parent_of(pid: u32) -> Option<String> {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        Some(stat.rsplit_once(") ")?.1.split(' ').nth(1)?.to_owned())
-    }
-
-    #[cfg(target_os = "linux")]
-    /// 10,000 tasks, by three ways. Returns the number of errors.
-    fn ten_thousand(pool: &Pool, round: u64) -> u64 {
-        let names_a_death = |error: &Error| matches!(error, Error::Signaled { signal: 9, .. });
-        let check = |i: u64, result: Result<u64, Error>| match result {
-            Ok(value) => {
-                assert_eq!(value, i * i);
-                0
-            }
-            Err(error) => {
-                assert!(names_a_death(&error), "{i}: {error}");
-                1
-            }
-        };
-        let count = 10_000;
-        match round % 3 {
-            0 => {
-                let tasks: Vec<_> = (0..count).map(|i| pool.apply_async(work, i)).collect();
-                (0..count).zip(&tasks).map(|(i, task)| check(i, task.get())).sum()
-            }
-            1 => {
-                let mut errors = 0;
-                let mut results = 0;
-                for (i, result) in (0..count).zip(pool.imap(work, 0..count)) {
-                    errors += check(i, result);
-                    results += 1;
-                }
-                assert_eq!(results, count);
-                errors
-            }
-            _ => {
-                // Small maps: each tells of one error at most.
-                let mut errors = 0;
-                for from in (0..count).step_by(100) {
-                    match pool.map(work, from..from + 100) {
-                        Ok(values) => assert!(values.into_iter().eq((from..from + 100).map(|i| i * i))),
-                        Err(Error::Item { source, .. }) => {
-                            assert!(names_a_death(&source), "{source}");
-                            errors += 1;
-                        }
-                        Err(error) => panic!("{error}"),
-                    }
-                }
-                errors
-            }
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    fn storm_of_tasks(workers: usize, rounds: impl Fn(u64) -> bool) -> String {
-        let events = Events::new();
-        let pool = Pool::builder()
-            .processes(workers)
-            .initializer(announce, events.place())
-            .build()
-            .unwrap();
-        let ((rounds, errors), kills) = storm(&events, 20, || {
-            let mut round = 0;
-            let mut errors = 0;
-            while rounds(round) {
-                errors += ten_thousand(&pool, round);
-                round += 1;
-            }
-            (round, errors)
-        });
-        let figures = format!(
-            "{workers} workers: {kills} kills, {} tasks, {errors} errors",
-            rounds * 10_000
-        );
-        assert!(kills > 0 && errors <= kills, "{figures}");
-        assert_eq!(pool.map(square, 0..100).unwrap().len(), 100);
-        pool.close().join().unwrap();
-        figures
-    }
-
-    #[cfg(target_os = "linux")] // where it can be asked whose child a process is
-    #[test]
-    fn b42_in_a_storm_of_kills_every_task_gives_its_result_or_names_a_death() {
-        let _careful = careful(120);
-        for workers in [2, 4] {
-            eprintln!("{}", storm_of_tasks(workers, |round| round < 3));
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    #[ignore = "ten minutes, or STORM_SECONDS"]
-    fn b42_long_storm() {
-        let seconds = env::var("STORM_SECONDS").map_or(600, |seconds| seconds.parse().unwrap());
-        let _careful = careful(seconds + 120);
-        let start = Instant::now();
-        eprintln!(
-            "{}",
-            storm_of_tasks(3, |_| start.elapsed() < Duration::from_secs(seconds))
-        );
     }
 
     /// Starts a program in a process group of its own, as a terminal's foreground job is one.
