@@ -162,7 +162,7 @@
 //! names the signal or exit code; a panic does not cost a process; results can be collected in any order; queued tasks need no
 //! file descriptors; several tasks are in flight to each worker; and there are `map` and `imap`.
 //!
-//! The overhead of a task is about a hundredth of that in procspawn or in Python's `Pool.apply_async`, and two to three times
+//! The overhead of a task is about a hundredth of that in procspawn or in Python's `Pool.apply_async`, and one to three times
 //! that in a thread pool (rayon's `spawn`, the result through a channel). `cargo bench -p common` measures them side by side.
 //!
 //! # What to watch out for

@@ -61,6 +61,7 @@ pub trait Message: Serialize + DeserializeOwned + 'static {}
 impl<T: Serialize + DeserializeOwned + 'static> Message for T {}
 
 /// Appends the encoded value; on an error, `bytes` is as before.
+#[inline]
 pub(crate) fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), String> {
     let before = bytes.len();
     postcard::serialize_with_flavor(value, Append(bytes)).map_err(|error| {
@@ -70,6 +71,7 @@ pub(crate) fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resul
 }
 
 /// Reads a value back from bytes that hold nothing else.
+#[inline]
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Ok(value),

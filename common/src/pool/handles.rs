@@ -168,6 +168,7 @@ impl<T: Results> ResultHandler for Watched<T> {
     }
 }
 
+#[inline]
 fn decode_item<R: Message>(value: &[u8]) -> Result<R, Error> {
     decode(value).map_err(|message| Error::decode("the result of a task", message))
 }

@@ -524,6 +524,7 @@ thread_local! {
     static BUFFER: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
 }
 
+#[inline]
 fn pack<T: Message>(bytes: &mut Vec<u8>, arg: &T) -> Result<(), Error> {
     push_item(bytes, |bytes| encode_plain(arg, bytes))
         .map_err(|message| Error::encode("the arguments of a task", message))
