@@ -56,6 +56,29 @@ pub fn play(program: fn()) -> ! {
     process::exit(if panic::catch_unwind(program).is_ok() { 0 } else { 101 })
 }
 
+/// From here on SIGALRM does nothing, but the system call that it comes upon fails with EINTR. A timer sends one that often; for a
+/// duration of 0, none.
+#[cfg(unix)]
+pub fn interrupt_system_calls(every: Duration) {
+    use nix::libc;
+    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+    extern "C" fn nothing(_: std::ffi::c_int) {}
+    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
+    let often = libc::timeval {
+        tv_sec: 0,
+        tv_usec: every.subsec_micros() as _,
+    };
+    let timer = libc::itimerval {
+        it_interval: often,
+        it_value: often,
+    };
+    // SAFETY: a handler that does nothing does nothing unsafe; the timer is read during the call, and the old one is not asked for.
+    unsafe {
+        sigaction(Signal::SIGALRM, &action).unwrap();
+        assert_eq!(libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()), 0);
+    }
+}
+
 /// The command that starts a program of the running test file.
 pub fn program(name: &str) -> Command {
     program_at(env::current_exe().expect("the running test has a path"), name)

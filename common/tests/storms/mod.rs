@@ -3,22 +3,22 @@
 //! Each is a program of its own, whose limits, signal handlers and forks are nobody else's. It ends well if every value was right,
 //! at most one task failed per death, each error named a death, and neither a process nor a thread nor a descriptor was left.
 
-use super::programs::{Events, argument, careful, eventually, limited, lives, note};
+use super::programs::{Events, argument, careful, eventually, interrupt_system_calls, limited, lives, note};
 use super::square;
 use common::{Error, Pool};
 use nix::libc;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
-use std::{env, fs, process, ptr, thread};
+use std::{env, fs, process, thread};
 
 /// Workers are killed by SIGKILL; by SIGTERM; stopped for a while; killed, and one start of five fails; killed while system calls
 /// are interrupted; killed where 24 descriptors are all there is; killed while they and the program fork.
 const STORMS: [&str; 7] = ["kill", "term", "stop", "initializer", "eintr", "descriptors", "forks"];
 
-/// A round of tasks is done in one of so many ways.
+/// How many ways there are to do a round of tasks.
 const WAYS: u64 = 3;
 
 fn work(i: u64) -> u64 {
@@ -58,32 +58,9 @@ fn announce((place, storm): (String, String)) {
             note(&place, "panicked");
             panic!("one start of five");
         }
-        "eintr" => {
-            interrupt_system_calls();
-            let often = libc::timeval {
-                tv_sec: 0,
-                tv_usec: 1_000,
-            };
-            let timer = libc::itimerval {
-                it_interval: often,
-                it_value: often,
-            };
-            // SAFETY: the setting is there, and the old one is not asked for.
-            assert_eq!(
-                unsafe { libc::setitimer(libc::ITIMER_REAL, &timer, ptr::null_mut()) },
-                0
-            );
-        }
+        "eintr" => interrupt_system_calls(Duration::from_millis(1)),
         _ => {}
     }
-}
-
-/// From here on SIGALRM does nothing, but the system call that it comes upon fails with EINTR.
-fn interrupt_system_calls() {
-    extern "C" fn nothing(_: std::ffi::c_int) {}
-    let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
-    // SAFETY: a handler that does nothing does nothing unsafe.
-    unsafe { sigaction(Signal::SIGALRM, &action) }.unwrap();
 }
 
 /// SIGALRM for each thread of this process. (A timer's signals would all go to the first one.)
@@ -234,7 +211,7 @@ pub fn storm() {
     let start = Instant::now();
     let descriptors = entries("/proc/self/fd");
     if storm == "eintr" {
-        interrupt_system_calls();
+        interrupt_system_calls(Duration::ZERO); // by `interrupt_all_threads`
     }
     let pool = Pool::builder()
         .processes(workers as usize)
@@ -282,7 +259,7 @@ pub fn storm() {
     println!("{figures}");
 }
 
-/// Runs a storm for so many seconds, at least for a round of each way, and shows its figures.
+/// Runs a storm for `seconds`, at least for a round of each way, and shows its figures.
 fn run(storm: &str, workers: u64, count: u64, seconds: u64) {
     let place = Events::new();
     // While a worker is started, its pool has 16 descriptors more than before: 24 are enough for one.

@@ -272,7 +272,7 @@ fn h10_a_lack_of_processes_that_passes_ends_no_pool() {
 #[cfg(target_os = "linux")] // where they need a folder, and processes are files
 pub mod channels {
     use super::*;
-    use crate::programs::program;
+    use crate::programs::{interrupt_system_calls, program};
     use ipc_channel::IpcError;
     use ipc_channel::ipc::{self, IpcReceiver, IpcSender};
     use std::io::{self, BufRead, BufReader};
@@ -356,29 +356,8 @@ pub mod channels {
         }
     }
 
-    extern "C" fn nothing(_: libc::c_int) {}
-
-    /// Signals that interrupt calls of the system, thousands in a second, here and in every child.
-    fn interrupt_all_the_time() {
-        use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, sigaction};
-        let action = SigAction::new(SigHandler::Handler(nothing), SaFlags::empty(), SigSet::empty());
-        let often = libc::timeval {
-            tv_sec: 0,
-            tv_usec: 200,
-        };
-        let timer = libc::itimerval {
-            it_interval: often,
-            it_value: often,
-        };
-        // SAFETY: the handler does nothing; the timer is read during the call.
-        unsafe {
-            sigaction(Signal::SIGALRM, &action).unwrap();
-            assert_eq!(libc::setitimer(libc::ITIMER_REAL, &timer, std::ptr::null_mut()), 0);
-        }
-    }
-
     pub fn is_interrupted() {
-        interrupt_all_the_time();
+        interrupt_system_calls(Duration::from_micros(200)); // here and in every child
         common::init();
         let errors: Vec<_> = (0..200).filter_map(|i| start_with_channels(i).err()).collect();
         assert!(
