@@ -71,7 +71,8 @@ fn code() -> &'static Code {
 /// Which file the code came from: by its size and date. Parent and child compare theirs, since the same distance leads
 /// elsewhere in another file. Looked at when the program begins: later, another file may lie there.
 ///
-/// 0 for the program itself on Linux, where the same file runs again whatever lies at its path now.
+/// 0 for the program itself on Linux with glibc: the same file runs again there, whatever lies at its path now. (musl names it by
+/// its place in `/proc`, which is that same file.)
 pub(crate) fn fingerprint() -> u64 {
     static FINGERPRINT: OnceLock<u64> = OnceLock::new();
     *FINGERPRINT.get_or_init(|| {

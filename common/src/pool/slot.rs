@@ -111,7 +111,7 @@ impl Slot {
 
     /// Is there room for a job? If not, it takes no other one until there is.
     pub fn has_room(&mut self, job: &Job) -> bool {
-        let Some(link) = self.link.clone() else { return false };
+        let Some(link) = &self.link else { return false };
         // There is always room for a shutdown. (A large payload follows later.)
         let needed = TASK_WORDS + words(job.items.len().min(INLINE)) + TASK_WORDS;
         match self.tasks.has_room(&link.page.tasks, needed) {

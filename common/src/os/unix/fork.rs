@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 static GENERATION: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) fn generation() -> u32 {
-    register_atfork();
     GENERATION.load(Ordering::Relaxed)
 }
 
@@ -24,7 +23,6 @@ const FORK: usize = 1 << 16;
 pub(crate) struct ForkGuard(());
 
 pub(crate) fn fork_guard() -> ForkGuard {
-    register_atfork();
     while GUARDS.fetch_add(1, Ordering::Acquire) >= FORK {
         GUARDS.fetch_sub(1, Ordering::Release);
         std::thread::yield_now();
@@ -38,7 +36,8 @@ impl Drop for ForkGuard {
     }
 }
 
-fn register_atfork() {
+/// From now on, forks are noticed.
+pub(super) fn register_atfork() {
     static ONCE: Once = Once::new();
     // SAFETY: these functions are there as long as the program is, do not unwind, and call nothing that is forbidden in the
     // child of a program with threads.

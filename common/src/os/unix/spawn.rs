@@ -5,6 +5,7 @@
 //! child it is, and how many descriptors it got. Invariant: [`inherited`] believes that variable only in the process that it
 //! was made for. Called by `crate::spawn` in the parent and by `crate::init` in the child.
 
+use super::fork::register_atfork;
 use super::proc::{Parent, Process};
 use super::{BorrowedHandle, OwnedHandle, signal};
 use crate::os::{Inherited, missing};
@@ -169,6 +170,7 @@ pub(crate) fn is_child() -> bool {
 
 /// In a process made by [`spawn`]: what was passed to it. `Ok(None)` in any other.
 pub(crate) fn inherited() -> Result<Option<Inherited>, &'static str> {
+    register_atfork(); // every program that starts processes comes here first
     let Some(bootstrap) = env::var_os(BOOTSTRAP).filter(|_| !has_others_rights()) else {
         return Ok(None);
     };
@@ -216,7 +218,7 @@ fn is_alone() -> bool {
         unsafe extern "C" {
             static __isthreaded: std::ffi::c_int;
         }
-        // SAFETY: the C library's own note whether a second thread was ever made; whoever makes the first one is this thread.
+        // SAFETY: the C library's own note whether a second thread was ever made; only this one could make it.
         unsafe { __isthreaded == 0 }
     }
 }
