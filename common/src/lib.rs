@@ -210,7 +210,7 @@
 //! | stack of the target | 8 MiB (`ulimit -s`) | 8 MiB | 1 MiB (the linker decides) |
 //! | a pool's shared memory | `memfd_create`, sealed against getting smaller | `shm_open`, its name removed at once (FreeBSD: `memfd_create`) | `CreateFileMapping` without a name |
 //! | ends of `ipc-channel` in an argument | sockets in the temporary directory, for a moment | Mach ports (FreeBSD: as Linux) | named pipes |
-//! | such an end, once it has arrived, or was refused where it cannot go | is closed when it is dropped | the same | only when that process ends: `ipc-channel` keeps a handle of it. Whoever waits for the other end's end waits that long |
+//! | such an end, once it has arrived, or was refused where it cannot go | is closed when it is dropped | the same | only when that process ends: `ipc-channel` keeps a handle of it. Who waits for the other end's end waits that long |
 //! | `fork()` (lesson 01) | allowed: the copy has no part in the parent's processes and pools, and can make its own | the same | does not exist |
 //!
 //! # Reading the source

@@ -31,8 +31,8 @@ impl Depth {
         self.depth
     }
 
-    /// So many jobs were answered now, and so many are left. `took`: how many nanoseconds the worker took, by its own clock, for
-    /// what it had when it ran dry last. (By the pool's clock, it may have waited for a processor.)
+    /// Jobs were `answered` now, and some are `left`. `took`: how many nanoseconds the worker took, by its own clock, for what it
+    /// had when it ran dry last. (By the pool's clock, it may have waited for a processor.)
     pub fn adapt(&mut self, answered: usize, left: usize, took: &AtomicU64) {
         match (answered, left) {
             (0, _) => {}

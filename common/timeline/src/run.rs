@@ -60,7 +60,7 @@ pub(crate) struct Lane {
     pub end: u64,
     /// Of a process, if it is known; below 0 is a signal.
     pub exitcode: Option<i32>,
-    /// Whoever started it ended it, and meant to.
+    /// The process that started it ended it, and meant to.
     pub planned_end: bool,
     /// In the order in which they begin; an inner one after the one around it.
     pub bars: Vec<Bar>,
@@ -210,7 +210,7 @@ impl Lane {
         most
     }
 
-    /// "up to 2,500 tasks", of a queue in which there were so many that one digit does not show it.
+    /// "up to 2,500 tasks", of a queue that was too long to be shown by one digit.
     pub fn queue_note(&self) -> Option<String> {
         let most = self.longest_queue();
         (most > 9).then(|| format!("up to {}", thousands(most)))

@@ -2,8 +2,8 @@
 //! panic, delivers no item twice, loses count of none, takes no more memory than came in; at most one item fails, and all others
 //! are answered, by that worker or by the one that takes its place. Nothing of this touches what other workers do.
 
-use super::Rng;
 use super::world::{Item, World};
+use super::{Rng, tries};
 use crate::os::{CAPACITY, Page, Ring};
 use crate::pool::items::LARGE;
 use crate::pool::ring::{INLINE, Kind, ResultHeader};
@@ -218,10 +218,7 @@ fn run(seed: u64, seen: &mut Seen) {
 #[test]
 fn whatever_a_worker_writes_into_its_page_harms_at_most_one_item() {
     // More of them: GARBAGE_INPUTS=1000000 cargo test --release -p common --lib damage
-    let inputs = std::env::var("GARBAGE_INPUTS")
-        .ok()
-        .and_then(|inputs| inputs.parse().ok())
-        .unwrap_or(if cfg!(debug_assertions) { 2_000 } else { 20_000 });
+    let inputs = tries("GARBAGE_INPUTS", if cfg!(debug_assertions) { 2_000 } else { 20_000 });
     let mut seen = Seen::default();
     for input in 0..inputs {
         let outcome = catch_unwind(AssertUnwindSafe(|| run(input, &mut seen)));

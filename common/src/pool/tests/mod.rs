@@ -48,6 +48,13 @@ impl From<os::Process> for Process {
     }
 }
 
+/// How often something is tried: the environment says so, or `otherwise`.
+#[cfg(not(model))]
+fn tries(variable: &str, otherwise: u64) -> u64 {
+    let told = std::env::var(variable).ok();
+    told.and_then(|tries| tries.parse().ok()).unwrap_or(otherwise)
+}
+
 /// Small random numbers from a seed (splitmix64).
 pub(super) struct Rng(pub u64);
 
@@ -64,7 +71,7 @@ impl Rng {
         (self.next() % limit as u64) as usize
     }
 
-    /// One time in so many.
+    /// Once in `times` on average.
     pub fn one_in(&mut self, times: usize) -> bool {
         self.below(times) == 0
     }

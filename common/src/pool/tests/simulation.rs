@@ -5,8 +5,8 @@
 //! What holds after every event: no item is done twice or lost; a death costs at most one item, and only one that was started;
 //! no worker is idle while another one holds items that it has not started.
 
-use super::Rng;
 use super::world::{Item, World};
+use super::{Rng, tries};
 use crate::error::Error;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
@@ -71,11 +71,7 @@ fn run(seed: u64) {
 #[test]
 fn every_item_is_done_once_whatever_the_order_of_events() {
     // More of them: SIMULATION_SEEDS=100000 cargo test --release -p common --lib simulation
-    let seeds = std::env::var("SIMULATION_SEEDS")
-        .ok()
-        .and_then(|seeds| seeds.parse().ok())
-        .unwrap_or(300);
-    for seed in 0..seeds {
+    for seed in 0..tries("SIMULATION_SEEDS", 300) {
         let outcome = std::panic::catch_unwind(|| run(seed));
         assert!(outcome.is_ok(), "seed {seed}");
     }

@@ -161,7 +161,7 @@ fn result(index: usize, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Calls with so many bytes of arguments each. These begin with the item's index.
+/// Calls with `size` bytes of arguments each. These begin with the item's index.
 fn job(record: &Arc<Record>, count: usize, size: usize) -> Job {
     let first = record.add(count);
     let mut items = Vec::new();
@@ -247,7 +247,7 @@ pub(super) struct FakeWorker {
     pub paused: bool,
     known_as_paused: bool,
     claimed: u64,
-    /// One in so many results is large.
+    /// One of how many results is large.
     large: usize,
 }
 
@@ -543,7 +543,7 @@ pub(super) struct World {
     pub workers: Vec<Option<FakeWorker>>,
     pub record: Arc<Record>,
     max_tasks: u64,
-    /// One in so many results is large, and one in half as many arguments.
+    /// One of how many results is large; of half as many, an argument.
     large: usize,
     out: Output,
     collector: Collector,
@@ -683,7 +683,7 @@ impl World {
         job(&self.record, count, size)
     }
 
-    /// Submits calls with so many bytes of arguments each.
+    /// Submits calls with `size` bytes of arguments each.
     pub fn submit_large(&mut self, count: usize, size: usize) {
         self.shared.submit(job(&self.record, count, size));
     }

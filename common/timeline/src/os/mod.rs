@@ -20,7 +20,7 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     #[test]
-    fn memory_is_zero_at_first_and_the_same_for_whoever_has_the_handle() {
+    fn memory_is_zero_at_first_and_the_same_for_all_who_have_the_handle() {
         let (words, handle) = create_shared_words(1024).unwrap();
         let again = open_shared_words(&handle, 1024).unwrap();
         assert!(words.len() == 1024 && words.iter().all(|word| word.load(Relaxed) == 0));

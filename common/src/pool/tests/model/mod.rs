@@ -7,7 +7,7 @@
 //! What runs here is the pool itself: its handle, its queue, its collector, its supervisors, its rings, and the workers. Only what
 //! they stand on is another: a worker is a thread, a bell is a lock, and locks and numbers are loom's (`crate::sync`), which runs
 //! a scenario again and again, each time with other threads taking turns at other places and other values that a load may
-//! see, and finds whoever waits for ever.
+//! see, and finds a thread that waits without end.
 //!
 //! A thread that could go on is interrupted once or twice in a run: the orders would be too many otherwise.
 //! `LOOM_MAX_PREEMPTIONS=3` tries more, `-- --include-ignored` what takes minutes.
@@ -81,7 +81,7 @@ struct Life {
     sleeper: Sleeper,
     bell: Ringer,
     pool_bell: Ringer,
-    /// It dies after so many steps.
+    /// After how many steps it dies.
     steps: usize,
     begun: AtomicBool,
 }
