@@ -105,12 +105,12 @@ impl postcard::ser_flavors::Flavor for Append<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
-        if bytes.len() <= 10 {
-            // A number. Copying so few bytes takes less time than calling `memcpy`.
-            self.0.reserve(10);
-            bytes.iter().for_each(|&byte| self.0.push(byte));
-        } else {
-            self.0.extend_from_slice(bytes);
+        // Numbers, mostly: for so few bytes, calling `memcpy` takes longer than copying.
+        match *bytes {
+            [a] => self.0.push(a),
+            [a, b] => self.0.extend_from_slice(&[a, b]),
+            [a, b, c] => self.0.extend_from_slice(&[a, b, c]),
+            _ => self.0.extend_from_slice(bytes),
         }
         Ok(())
     }

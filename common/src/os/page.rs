@@ -78,30 +78,18 @@ impl Ring {
         self.word(position).store(word, Relaxed);
     }
 
-    /// The words from `position` on, for as many bytes: two pieces, where they lie across the end of the ring.
-    #[inline]
-    fn pieces(&self, position: u64, bytes: usize) -> (&[Word], &[Word]) {
-        let start = (position % CAPACITY) as usize;
-        let count = bytes.div_ceil(BYTES);
-        let first = count.min(self.words.len() - start);
-        (&self.words[start..start + first], &self.words[..count - first])
-    }
-
     /// Writes bytes, eight to a word; what is left of the last word is zero.
     #[inline]
-    pub fn write_bytes(&self, position: u64, bytes: &[u8]) {
+    pub fn write_bytes(&self, mut position: u64, bytes: &[u8]) {
         let mut eights = bytes.chunks_exact(BYTES);
-        let (first, second) = self.pieces(position, eights.len() * BYTES);
-        for (word, eight) in first.iter().chain(second).zip(&mut eights) {
-            word.store(
-                eight.first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight)),
-                Relaxed,
-            );
+        for eight in &mut eights {
+            let word = eight.first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight));
+            self.write(position, word);
+            position += 1;
         }
-        let rest = eights.remainder();
-        if !rest.is_empty() {
-            let word = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-            self.write(position + (bytes.len() / BYTES) as u64, word);
+        let rest = eights.remainder().iter().rev();
+        if rest.len() > 0 {
+            self.write(position, rest.fold(0, |word, &byte| word << 8 | u64::from(byte)));
         }
     }
 
@@ -112,11 +100,9 @@ impl Ring {
         if count <= BYTES {
             bytes.extend_from_slice(&self.read(position).to_le_bytes()); // nearly always
         } else {
-            let (first, second) = self.pieces(position, count);
-            bytes.resize(start + (first.len() + second.len()) * BYTES, 0);
-            let eights = bytes[start..].chunks_exact_mut(BYTES);
-            for (eight, word) in eights.zip(first.iter().chain(second)) {
-                eight.copy_from_slice(&word.load(Relaxed).to_le_bytes());
+            bytes.resize(start + count.next_multiple_of(BYTES), 0);
+            for (eight, position) in bytes[start..].chunks_exact_mut(BYTES).zip(position..) {
+                eight.copy_from_slice(&self.read(position).to_le_bytes());
             }
         }
         bytes.truncate(start + count);

@@ -1,42 +1,38 @@
 //! Encoded arguments and results, packed one behind another.
 //!
-//! An item begins with a word whose lower half is its length; if that is [`LARGE`], the length stands in the next word. Its
-//! bytes follow, and are filled up to whole words if another item follows. (The upper half of the first word is the ring's: what
-//! comes out of a ring is packed already.)
+//! An item begins with its length, in four bytes; if that is [`LARGE`], the length stands in the next eight. Its bytes follow.
 
 use std::ops::Deref;
 
-pub(super) const WORD: usize = size_of::<u64>();
-
-/// The length stands in the next word.
+/// The length stands in the next eight bytes.
 pub(super) const LARGE: u32 = u32::MAX;
 
-/// How many words `bytes` bytes take.
-pub(super) fn words(bytes: usize) -> u64 {
-    bytes.div_ceil(WORD) as u64
-}
+const HEAD: usize = size_of::<u32>();
 
-/// The word at a place among bytes.
-pub(super) fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|word| u64::from_le_bytes(*word))
+/// Appends the length of an item that is to follow.
+#[inline]
+pub(super) fn push_length(bytes: &mut Vec<u8>, length: u64) {
+    let head = u32::try_from(length).unwrap_or(LARGE);
+    bytes.extend_from_slice(&head.to_le_bytes());
+    if head == LARGE {
+        bytes.extend_from_slice(&length.to_le_bytes());
+    }
 }
 
 /// Appends an item: what `write` appends, with its length before it. On an error, `bytes` is as before.
 #[inline]
 pub(super) fn push_item<E>(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
-    let before = bytes.len();
-    let start = before.next_multiple_of(WORD);
-    bytes.extend_from_slice(&[0; 2 * WORD]);
-    bytes.truncate(start + WORD);
+    let start = bytes.len();
+    bytes.extend_from_slice(&[0; HEAD]);
     if let Err(error) = write(bytes) {
-        bytes.truncate(before);
+        bytes.truncate(start);
         return Err(error);
     }
-    let length = bytes.len() - start - WORD;
+    let length = bytes.len() - start - HEAD;
     let head = u32::try_from(length).unwrap_or(LARGE);
-    bytes[start..start + WORD].copy_from_slice(&u64::from(head).to_le_bytes());
+    bytes[start..start + HEAD].copy_from_slice(&head.to_le_bytes());
     if head == LARGE {
-        bytes.splice(start + WORD..start + WORD, (length as u64).to_le_bytes());
+        bytes.splice(start + HEAD..start + HEAD, (length as u64).to_le_bytes());
     }
     Ok(())
 }
@@ -44,16 +40,14 @@ pub(super) fn push_item<E>(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)
 /// The first item and what follows it; `None` if `bytes` does not begin with a whole item.
 #[inline]
 pub(super) fn split_item(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, rest) = bytes.split_first_chunk::<WORD>()?;
-    let head = u64::from_le_bytes(*head) as u32;
-    let (length, rest) = if head == LARGE {
-        let (length, rest) = rest.split_first_chunk::<WORD>()?;
-        (usize::try_from(u64::from_le_bytes(*length)).ok()?, rest)
-    } else {
-        (head as usize, rest)
-    };
-    let item = rest.get(..length)?;
-    Some((item, rest.get(length.next_multiple_of(WORD)..).unwrap_or_default()))
+    let (head, rest) = bytes.split_first_chunk()?;
+    match u32::from_le_bytes(*head) {
+        LARGE => {
+            let (length, rest) = rest.split_first_chunk()?;
+            rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
+        }
+        length => rest.split_at_checked(length as usize),
+    }
 }
 
 /// Where `bytes` go on after `count` items; `None` if there are fewer.

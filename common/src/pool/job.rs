@@ -1,8 +1,8 @@
 //! What is to be done: calls of one function, with consecutive items.
 
 use super::handles::ResultHandler;
-use super::items::{LARGE, Packed, WORD, skip_items, word_at};
-use super::ring::{Damaged, Kind, ResultHeader};
+use super::items::{Packed, skip_items};
+use super::ring::Damaged;
 use crate::os::CodeRef;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -102,35 +102,19 @@ impl InFlight {
         self.accepted - self.answered
     }
 
+    /// What it has to answer next: items of one job.
+    pub fn due(&self) -> Range<u64> {
+        self.sent.front().map_or(self.next..self.next, Sent::unanswered)
+    }
+
     pub fn first_unanswered(&self) -> u64 {
-        self.sent.front().map_or(self.next, |sent| sent.unanswered().start)
+        self.due().start
     }
 
     /// The number of an item that the worker says it will start next: it does so in order, and with what it was sent.
     pub fn check_next(&self, next: u64) -> Result<u64, Damaged> {
         let possible = self.first_unanswered()..=self.next;
         possible.contains(&next).then_some(next).ok_or(Damaged)
-    }
-
-    /// How many values of the job that is due lie at `at`, one behind another, and where they end.
-    pub fn count_values(&self, bytes: &[u8], at: usize) -> Result<(u32, usize), Damaged> {
-        let Some(due) = self.sent.front().map(Sent::unanswered) else {
-            return Ok((0, at));
-        };
-        let (mut count, mut end) = (0, at);
-        for item in due {
-            let Some(word) = word_at(bytes, end) else { break };
-            let header = ResultHeader::from_word(word)?;
-            if header.kind != Kind::Value || header.length == LARGE {
-                break;
-            }
-            end += WORD + (header.length as usize).next_multiple_of(WORD);
-            if !header.is_of(item) || end > bytes.len() {
-                return Err(Damaged);
-            }
-            count += 1;
-        }
-        Ok((count, end))
     }
 
     /// The first unanswered items, all of one job, are answered. Returns where their results go.

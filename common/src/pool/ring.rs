@@ -36,7 +36,7 @@
 //! **A death** at any point leaves: results before `tail`, which count; at most one item that was claimed and has no result,
 //! which fails; and items that were not claimed, which go back to the queue. A replacement gets a fresh page.
 
-use super::items::{LARGE, words};
+use super::items::LARGE;
 use crate::os::{CAPACITY, CodeRef, Ring};
 use crate::sync::{AtomicU32, fence};
 use std::io;
@@ -50,6 +50,13 @@ pub(super) struct Damaged;
 pub(super) const INLINE: usize = CAPACITY as usize; // an eighth of a ring
 
 pub(super) const TASK_WORDS: u64 = 5;
+
+pub(super) const WORD: u64 = size_of::<u64>() as u64;
+
+/// How many words `bytes` bytes take.
+pub(super) fn words(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(WORD)
+}
 
 /// One side's position in a ring that it writes to.
 #[derive(Default)]
@@ -150,7 +157,13 @@ impl Reader {
         }
     }
 
-    /// The caller has seen that there is a word.
+    /// The next word. The caller has seen that it is there.
+    #[inline]
+    pub fn peek(&self, ring: &Ring) -> u64 {
+        ring.read(self.head)
+    }
+
+    /// As [`peek`](Reader::peek), and goes on behind it.
     #[inline]
     pub fn pop(&mut self, ring: &Ring) -> u64 {
         self.head += 1;
@@ -301,7 +314,7 @@ pub(super) struct ResultHeader {
     pub kind: Kind,
     /// The item's number; of large ones the lowest bits, which is enough to know the one that is due.
     pub item: u32,
-    /// Bytes of what follows, as in `items`; large values come in pieces.
+    /// Bytes of what follows. [`LARGE`]: their number is in the next word, and they come in pieces.
     pub length: u32,
 }
 

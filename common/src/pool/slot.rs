@@ -6,11 +6,12 @@
 use super::claim;
 use super::depth::Depth;
 use super::handles::{Failure, Outcome, Unobserved};
-use super::items::{LARGE, WORD, split_item, word_at, words};
+use super::items::split_item;
 use super::job::{InFlight, Job, Sent};
 use super::output::Output;
+use super::replies::{Replies, Reply};
 use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, recover_kept};
-use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
+use super::ring::{Damaged, INLINE, Kind, TASK_WORDS, TaskHeader, WORD, Writer, words};
 use super::system::Link;
 use super::worker::PROTOCOL_ERROR;
 use crate::error::{Error, RemoteError};
@@ -31,14 +32,6 @@ enum Upload {
     Written(usize),
 }
 
-/// A large result, as far as it has come.
-struct Download {
-    kind: Kind,
-    /// How many bytes are to come.
-    left: u64,
-    item: Vec<u8>,
-}
-
 #[derive(Default)]
 pub(super) struct Slot {
     /// `None`: there is no worker just now.
@@ -55,7 +48,7 @@ pub(super) struct Slot {
     /// Why its initializer failed.
     not_ready: Option<RemoteError>,
     tasks: Writer,
-    results: Reader,
+    replies: Replies,
     pub in_flight: InFlight,
     /// How many items it may be given (`maxtasksperchild`).
     max_tasks: u64,
@@ -65,7 +58,6 @@ pub(super) struct Slot {
     /// How many words of room it needs before it can take a job; 0: it has them.
     waits_for_room: u64,
     upload: Option<Upload>,
-    download: Option<Download>,
     unobserved: Arc<Unobserved>,
 }
 
@@ -179,72 +171,38 @@ impl Slot {
         something
     }
 
-    /// Reads its results to their end. True: there was something.
+    /// Reads what it says to the end. True: there was something.
     fn read(&mut self, link: &Arc<Link>, out: &mut Output) -> Result<bool, Damaged> {
         let ring = &link.page.results;
-        let mut available = self.results.available(ring)?;
-        if available == 0 {
-            return Ok(false);
+        let available = self.replies.available(ring)?;
+        let mut left = available;
+        while left > 0 {
+            let start = out.bytes.len();
+            match self
+                .replies
+                .next(ring, &mut left, self.in_flight.due(), &mut out.bytes)?
+            {
+                Reply::Values(count) => {
+                    let (handler, index) = self.in_flight.answer(count)?;
+                    out.push_values(handler, index, count, start..out.bytes.len());
+                }
+                Reply::Other(kind, item) => self.take_in(kind, item, out)?,
+                Reply::Part => {}
+            }
         }
-        if let Some(download) = &mut self.download {
-            let count = download.left.min(available * WORD as u64);
-            self.results.pop_bytes(ring, count as usize, &mut download.item);
-            available -= words(count as usize);
-            download.left -= count;
-            self.finish_download(out)?;
+        if available > 0 {
+            self.replies.release(ring);
+            if must_wake(&ring.writer_asleep) {
+                out.bells.push(link.clone());
+            }
         }
-        let mut at = out.bytes.len();
-        self.results.pop_bytes(ring, available as usize * WORD, &mut out.bytes);
-        self.results.release(ring);
-        if must_wake(&ring.writer_asleep) {
-            out.bells.push(link.clone());
-        }
-        while at < out.bytes.len() {
-            at = self.take(at, out)?;
-        }
-        Ok(true)
+        Ok(available > 0)
     }
 
-    /// Takes in what lies at `at` in the output's bytes: some values, or something else. Returns where that ends.
-    fn take(&mut self, at: usize, out: &mut Output) -> Result<usize, Damaged> {
-        let (count, end) = self.in_flight.count_values(&out.bytes, at)?;
-        if count > 0 {
-            let (handler, index) = self.in_flight.answer(count)?;
-            out.push_values(handler, index, count, at..end);
-            return Ok(end);
-        }
-        let bytes = &out.bytes[at..];
-        let header = ResultHeader::from_word(word_at(bytes, 0).ok_or(Damaged)?)?;
-        let is_due = match header.kind {
-            Kind::Started | Kind::Ready | Kind::NotReady => !self.ready, // before the first task
-            _ => !self.in_flight.sent.is_empty() && header.is_of(self.in_flight.first_unanswered()),
-        };
-        let whole = if header.length == LARGE {
-            let length = word_at(bytes, WORD).filter(|&length| length > INLINE as u64);
-            length.ok_or(Damaged)?.checked_add(2 * WORD as u64).ok_or(Damaged)?
-        } else {
-            WORD as u64 + u64::from(header.length)
-        };
-        let here = whole.min(bytes.len() as u64);
-        if !is_due || (here < whole && header.length != LARGE) {
-            return Err(Damaged);
-        }
-        self.download = Some(Download {
-            kind: header.kind,
-            left: whole - here,
-            item: bytes[..here as usize].to_vec(),
-        });
-        self.finish_download(out)?;
-        Ok(at + (here as usize).next_multiple_of(WORD))
-    }
-
-    /// Takes in a large value, or what is no value, if all of it has come.
-    fn finish_download(&mut self, out: &mut Output) -> Result<(), Damaged> {
-        let Some(Download { kind, item, .. }) = self.download.take_if(|download| download.left == 0) else {
-            return Ok(());
-        };
+    fn take_in(&mut self, kind: Kind, item: Vec<u8>, out: &mut Output) -> Result<(), Damaged> {
         let content = split_item(&item).unwrap_or_default().0;
         match kind {
+            Kind::Started | Kind::Ready | Kind::NotReady if self.ready => return Err(Damaged), // before the first task
             Kind::Started => self.started = true,
             Kind::Ready => self.ready = true,
             Kind::NotReady => self.not_ready = postcard::from_bytes(content).ok(),
@@ -279,7 +237,7 @@ impl Slot {
             return Ok(false);
         }
         let room = self.tasks.room(ring, CAPACITY)? - TASK_WORDS;
-        let piece = &rest[..rest.len().min(room as usize * WORD)];
+        let piece = &rest[..rest.len().min((room * WORD) as usize)];
         self.tasks.push_bytes(ring, piece);
         self.upload = (piece.len() < rest.len()).then_some(Upload::Written(written + piece.len()));
         self.unpublished = true;
@@ -334,7 +292,7 @@ impl Slot {
 
     /// Has it written something (or damaged what tells)?
     pub fn has_written(&self) -> bool {
-        let nothing = |link: &Arc<Link>| matches!(self.results.available(&link.page.results), Ok(0));
+        let nothing = |link: &Arc<Link>| matches!(self.replies.available(&link.page.results), Ok(0));
         self.link().is_some_and(|link| !nothing(link))
     }
 

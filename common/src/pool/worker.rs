@@ -4,9 +4,9 @@
 //! of it, in the page that both see: which item it started (`claim`), and every result, from the moment it is there (`ring`).
 
 use super::claim::claim;
-use super::items::{LARGE, split_item, words};
+use super::items::{LARGE, split_item};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
-use super::ring::{must_wake, wait};
+use super::ring::{must_wake, wait, words};
 use super::system::{Ringer, Sleeper};
 use crate::error::RemoteError;
 use crate::function;
@@ -209,7 +209,7 @@ impl<'a> Worker<'a> {
     }
 
     fn run_items(&mut self, task: TaskHeader, claimed: bool) -> io::Result<()> {
-        let items = std::mem::take(&mut self.items);
+        let (items, mut result) = (std::mem::take(&mut self.items), std::mem::take(&mut self.result));
         let mut rest = &items[..];
         let mut span = None;
         for number in 0..u64::from(task.count) {
@@ -224,33 +224,33 @@ impl<'a> Worker<'a> {
             }
             self.passed_over = false;
             span.get_or_insert_with(|| timeline::task(task.label)).begun(number + 1);
-            self.result.clear();
+            result.clear();
             CURRENT.store(item + 1, Relaxed);
             // SAFETY: it came from this process's parent, which runs the same program; the header's check is right.
-            let outcome = unsafe { function::run(task.function, arg, &mut self.result) };
-            if number + 1 == u64::from(task.count) {
+            let outcome = unsafe { function::run(task.function, arg, &mut result) };
+            let more = number + 1 < u64::from(task.count);
+            if !more {
                 span = None;
             }
             self.leave_copy();
             match outcome {
-                Ok(()) => self.publish_result(item, number + 1 < u64::from(task.count))?,
+                Ok(()) => self.publish_result(item, &result, more)?,
                 Err(error) => self.send_error(Kind::Error, item, &error)?,
             }
         }
-        self.items = items;
-        self.items.clear();
-        self.items.shrink_to(MAX_RETAINED);
-        self.result.clear();
-        self.result.shrink_to(MAX_RETAINED);
+        (self.items, self.result) = (items, result);
+        for bytes in [&mut self.items, &mut self.result] {
+            bytes.clear();
+            bytes.shrink_to(MAX_RETAINED);
+        }
         Ok(())
     }
 
     /// Publishes the result of an item; or, if more are to follow soon, keeps it.
-    fn publish_result(&mut self, item: u64, more: bool) -> io::Result<()> {
-        let result = std::mem::take(&mut self.result);
-        self.write(Kind::Value, item, &result)?;
+    #[inline]
+    fn publish_result(&mut self, item: u64, result: &[u8], more: bool) -> io::Result<()> {
+        self.write(Kind::Value, item, result)?;
         self.kept += 1 + words(result.len());
-        self.result = result;
         if more && self.kept < CAPACITY / 4 {
             self.results.keep(&self.page.results);
             return Ok(());
@@ -283,15 +283,20 @@ impl<'a> Worker<'a> {
     }
 
     /// Writes a result. (Of a large one, all but the last piece is published.)
+    #[inline]
     fn write(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
-        let ring = &self.page.results;
-        if payload.len() <= INLINE {
-            self.wait_for_room(1 + words(payload.len()))?;
-            let header = ResultHeader::new(kind, item, payload.len() as u32);
-            self.results.push(ring, header.to_word());
-            self.results.push_bytes(ring, payload);
-            return Ok(());
+        if payload.len() > INLINE {
+            return self.write_large(kind, item, payload);
         }
+        self.wait_for_room(1 + words(payload.len()))?;
+        let header = ResultHeader::new(kind, item, payload.len() as u32);
+        self.results.push(&self.page.results, header.to_word());
+        self.results.push_bytes(&self.page.results, payload);
+        Ok(())
+    }
+
+    fn write_large(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
+        let ring = &self.page.results;
         self.wait_for_room(2)?;
         self.results.push(ring, ResultHeader::new(kind, item, LARGE).to_word());
         self.results.push(ring, payload.len() as u64);
@@ -308,12 +313,16 @@ impl<'a> Worker<'a> {
     }
 
     /// Sleeps until there is room for `count` words; returns how much there is.
+    #[inline]
     fn wait_for_room(&mut self, count: u64) -> io::Result<u64> {
-        let ring: &Ring = &self.page.results;
-        let room = self.results.room(ring, count).map_err(damaged)?;
-        if room >= count {
-            return Ok(room);
+        match self.results.room(&self.page.results, count) {
+            Ok(room) if room >= count => Ok(room),
+            _ => self.sleep_until_room(count),
         }
+    }
+
+    fn sleep_until_room(&mut self, count: u64) -> io::Result<u64> {
+        let ring: &Ring = &self.page.results;
         self.wake_pool()?; // it must read on
         let ready = || Ok(self.results.room(ring, count)? >= count);
         wait(&ring.writer_asleep, ready, || self.bell.wait())?;

@@ -208,6 +208,7 @@ impl Span {
     }
 
     /// Of a chunk of tasks, see [`task`]: this many of them were begun.
+    #[inline]
     pub fn begun(&self, items: u64) {
         if let (Some(slot), Some(recorder)) = (self.slot, RECORDER.get()) {
             recorder.log.begun(slot, items);

@@ -25,7 +25,7 @@ impl Slot {
 
     /// How much memory was taken for a large result that has not come yet.
     pub fn download_capacity(&self) -> usize {
-        self.download.as_ref().map_or(0, |download| download.item.capacity())
+        self.replies.download.as_ref().map_or(0, |(_, item, _)| item.capacity())
     }
 
     pub fn assert_counts(&self) {

@@ -7,11 +7,11 @@ use crate::os::{CAPACITY, CodeRef, Exit, Page, SharedPage};
 use crate::pool::claim::claim;
 use crate::pool::collector::Shared;
 use crate::pool::handles::{Outcome, ResultHandler};
-use crate::pool::items::{LARGE, push_item, split_item, words};
+use crate::pool::items::{LARGE, push_item, split_item};
 use crate::pool::job::Job;
 use crate::pool::output::Output;
 use crate::pool::ring::{
-    AWAKE, Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer, fall_asleep, must_wake,
+    AWAKE, Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer, fall_asleep, must_wake, words,
 };
 use crate::pool::slot::Slot;
 use crate::pool::system::{Link, bell};
