@@ -47,7 +47,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 pub(super) struct Damaged;
 
 /// Maximum length, in bytes, of payloads that travel right behind their header.
-pub(super) const INLINE: usize = CAPACITY as usize; // an eighth of a ring
+pub(super) const INLINE: usize = 3 * CAPACITY as usize; // three eighths of a ring
 
 pub(super) const TASK_WORDS: u64 = 5;
 
