@@ -40,14 +40,20 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
         return Ok(());
     }
     // It is large, or there are ends of channels in it, or it is not encoded twice in the same way.
-    if Probe::new().is_ok_and(|probe| probe.finds_nothing()) {
-        return Ok(());
-    }
+    let error = match Probe::new().map(Probe::finds_nothing) {
+        Ok(true) => {
+            forget(check); // the probe has emptied the list
+            return Ok(());
+        }
+        Ok(false) => NOT_HERE.to_owned(),
+        Err(error) => error,
+    };
     bytes.truncate(before);
-    let sentence = "there are ends of channels, or shared memory, in it. They can be given to a Process and to a pool's \
-                    initializer only";
-    Err(sentence.to_owned())
+    Err(error)
 }
+
+const NOT_HERE: &str = "there are ends of channels, or shared memory, in it. They can be given to a Process and to a pool's \
+                        initializer only";
 
 /// Values of more bytes are not encoded twice.
 const PROBED: usize = 1 << 16;
@@ -77,12 +83,15 @@ impl Probe {
         index
     }
 
-    /// Are both lists, of channels and of shared memory, empty?
-    fn finds_nothing(&self) -> bool {
+    /// Were both lists, of channels and of shared memory, empty? Now they are.
+    fn finds_nothing(self) -> bool {
         let _masked = os::mask_signals(); // where files may not be large, making one is a signal
         let mut index = Vec::new();
         let memory = catch_unwind(|| IpcSharedMemory::from_byte(0, 1));
-        self.index() == [0] && memory.is_ok_and(|memory| encode_into(&memory, &mut index).is_ok() && index == [0])
+        let nothing =
+            self.index() == [0] && memory.is_ok_and(|memory| encode_into(&memory, &mut index).is_ok() && index == [0]);
+        self.empty_the_list();
+        nothing
     }
 
     /// A message that fails takes the lists along, and drops them. (With too many ends in it, `ipc-channel` panics.)
