@@ -101,91 +101,18 @@ pub use imap::Imap;
 /// A pool that is dropped without `close` is terminated, like Python's at the end of a `with` block.
 ///
 /// Source: [`multiprocessing.pool.Pool`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.Pool).
-#[derive(Debug)]
 #[must_use = "dropping the pool terminates it"]
 pub struct Pool {
-    core: Core,
-}
-
-/// What an open and a closed pool have in common.
-struct Core {
     shared: Arc<Shared>,
     /// Empty: it has ended.
     supervisors: Vec<JoinHandle<()>>,
     collector: Option<JoinHandle<()>>,
     processes: usize,
+    /// It is a [`ClosedPool`]'s.
     closed: bool,
     /// How many calls of `apply_async` there were.
     applied: AtomicUsize,
     owner: Owner,
-}
-
-fn start_thread(name: String, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(life)
-        .map_err(|error| Error::start("a thread of a pool", error))
-}
-
-impl Core {
-    /// Starts the threads and, by them, the workers; waits until each worker has been started.
-    fn start(&mut self, initializer: Option<Call>) -> Result<(), Error> {
-        let initializer = Arc::new(initializer);
-        let shared = self.shared.clone();
-        self.collector = Some(start_thread("common-pool".to_owned(), move || shared.collect())?);
-        let (first, outcomes) = mpsc::channel();
-        for worker in 0..self.processes {
-            let (shared, first, initializer) = (self.shared.clone(), first.clone(), initializer.clone());
-            let life = move || {
-                supervisor::supervise(&shared, worker, first, |shared, name| {
-                    let _turn = shared.starting[worker % 2].lock();
-                    supervisor::start(shared, name, (*initializer).as_ref())
-                });
-            };
-            self.supervisors
-                .push(start_thread(format!("common-pool-{worker}"), life)?);
-        }
-        drop(first);
-        outcomes.into_iter().take(self.processes).collect()
-    }
-
-    /// Ends the workers when all is done (`closed`), or now, and waits for them.
-    fn end(&mut self, closed: bool) -> Result<(), Error> {
-        if !self.owner.is_surely_me() {
-            // A copy made by `fork`: neither the threads nor the workers are there, and nothing may be touched.
-            let threads = (std::mem::take(&mut self.supervisors), self.collector.take());
-            std::mem::forget(threads);
-            return Err(Error::ForkedCopy);
-        }
-        let _blocked = closed.then(|| timeline::blocked("join"));
-        if closed {
-            self.shared.finish();
-        } else {
-            self.shared.terminate();
-        }
-        for supervisor in self.supervisors.drain(..) {
-            let _ = supervisor.join(); // it does not panic; if it did, its message was printed
-        }
-        self.shared.end_collector();
-        let _ = self.collector.take().map(JoinHandle::join); // as above
-        self.shared.result()
-    }
-}
-
-impl fmt::Debug for Core {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Core")
-            .field("processes", &self.processes)
-            .finish_non_exhaustive()
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        if self.collector.is_some() {
-            let _ = self.end(self.closed && !std::thread::panicking()); // nobody asks
-        }
-    }
 }
 
 /// How a pool is to be; made by [`Pool::builder`].
@@ -268,7 +195,7 @@ impl PoolBuilder {
         let bells = bell().map_err(|error| Error::start(&what(), error))?;
         // While one of many workers wakes up, others run: then nothing need be sent ahead at first, which keeps tasks in order.
         let ahead = if processes > cores() { 1 } else { queue::FEW };
-        let mut core = Core {
+        let mut pool = Pool {
             shared: Arc::new(Shared::new(processes, max_tasks, ahead, bells)),
             supervisors: Vec::new(),
             collector: None,
@@ -277,8 +204,8 @@ impl PoolBuilder {
             applied: AtomicUsize::new(0),
             owner: Owner::me(),
         };
-        core.start(self.initializer)?;
-        Ok(Pool { core })
+        pool.start(self.initializer)?;
+        Ok(pool)
     }
 }
 
@@ -309,7 +236,7 @@ impl Pool {
 
     /// How many workers it has.
     pub fn processes(&self) -> usize {
-        self.core.processes
+        self.processes
     }
 
     /// Calls `f` with `args` in a worker, and waits for the result.
@@ -326,7 +253,7 @@ impl Pool {
     /// Errors are told by [`AsyncResult::get`]; if that handle is dropped before, by [`ClosedPool::join`].
     pub fn apply_async<A: Message, R: Message>(&self, f: fn(A) -> R, arg: A) -> AsyncResult<R> {
         let one = Watched::new(One::Waiting);
-        let number = self.core.applied.fetch_add(1, Relaxed); // one result has one place; this is for the timeline
+        let number = self.applied.fetch_add(1, Relaxed); // one result has one place; this is for the timeline
         self.submit_one(f, &arg, number, one.clone());
         AsyncResult::new(one)
     }
@@ -448,10 +375,9 @@ impl Pool {
         index: usize,
         handler: Arc<dyn ResultHandler>,
     ) {
-        let core = &self.core;
-        let checked = core.owner.is_me().then_some(()).ok_or(Error::ForkedCopy);
+        let checked = self.owner.is_me().then_some(()).ok_or(Error::ForkedCopy);
         match checked.and_then(|()| code_ref(f)) {
-            Ok(function) => core.shared.submit(Job {
+            Ok(function) => self.shared.submit(Job {
                 sequence: 0,
                 function,
                 items,
@@ -466,7 +392,7 @@ impl Pool {
 
     /// An item that cannot be submitted.
     fn refuse(&self, error: Error, index: usize, handler: &dyn ResultHandler) {
-        let failure = Failure::new(error, &self.core.shared.unobserved);
+        let failure = Failure::new(error, &self.shared.unobserved);
         if handler.deliver(index, Outcome::Failed(failure), &[]) {
             handler.wake();
         }
@@ -474,8 +400,8 @@ impl Pool {
 
     /// From here on there are no new tasks: what comes back has no `apply_async`, but a [`join`](ClosedPool::join).
     pub fn close(mut self) -> ClosedPool {
-        self.core.closed = true;
-        ClosedPool { core: self.core }
+        self.closed = true;
+        ClosedPool { pool: self }
     }
 
     /// Ends the workers now. Tasks that are not done get [`Error::Terminated`]. Returns when no worker is left.
@@ -499,7 +425,7 @@ impl fmt::Debug for PoolBuilder {
 #[derive(Debug)]
 #[must_use = "dropping a closed pool waits for its tasks: call `join` to see what went wrong"]
 pub struct ClosedPool {
-    core: Core,
+    pool: Pool,
 }
 
 impl ClosedPool {
@@ -512,12 +438,80 @@ impl ClosedPool {
     /// [`Error::UnobservedFailures`] if tasks failed whose handles had been dropped; [`Error::Initializer`] if the workers could
     /// not be made ready.
     pub fn join(mut self) -> Result<(), Error> {
-        self.core.end(true)
+        self.pool.end(true)
     }
 
     /// Ends the workers now; see [`Pool::terminate`].
     pub fn terminate(mut self) {
-        self.core.closed = false;
+        self.pool.closed = false;
+    }
+}
+
+fn start_thread(name: String, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(life)
+        .map_err(|error| Error::start("a thread of a pool", error))
+}
+
+impl Pool {
+    /// Starts the threads and, by them, the workers; waits until each worker has been started.
+    fn start(&mut self, initializer: Option<Call>) -> Result<(), Error> {
+        let initializer = Arc::new(initializer);
+        let shared = self.shared.clone();
+        self.collector = Some(start_thread("common-pool".to_owned(), move || shared.collect())?);
+        let (first, outcomes) = mpsc::channel();
+        for worker in 0..self.processes {
+            let (shared, first, initializer) = (self.shared.clone(), first.clone(), initializer.clone());
+            let life = move || {
+                supervisor::supervise(&shared, worker, first, |shared, name| {
+                    let _turn = shared.starting[worker % 2].lock();
+                    supervisor::start(shared, name, (*initializer).as_ref())
+                });
+            };
+            self.supervisors
+                .push(start_thread(format!("common-pool-{worker}"), life)?);
+        }
+        drop(first);
+        outcomes.into_iter().take(self.processes).collect()
+    }
+
+    /// Ends the workers when all is done (`closed`), or now, and waits for them.
+    fn end(&mut self, closed: bool) -> Result<(), Error> {
+        if !self.owner.is_surely_me() {
+            // A copy made by `fork`: neither the threads nor the workers are there, and nothing may be touched.
+            let threads = (std::mem::take(&mut self.supervisors), self.collector.take());
+            std::mem::forget(threads);
+            return Err(Error::ForkedCopy);
+        }
+        let _blocked = closed.then(|| timeline::blocked("join"));
+        if closed {
+            self.shared.finish();
+        } else {
+            self.shared.terminate();
+        }
+        for supervisor in self.supervisors.drain(..) {
+            let _ = supervisor.join(); // it does not panic; if it did, its message was printed
+        }
+        self.shared.end_collector();
+        let _ = self.collector.take().map(JoinHandle::join); // as above
+        self.shared.result()
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("processes", &self.processes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.collector.is_some() {
+            let _ = self.end(self.closed && !std::thread::panicking()); // nobody asks
+        }
     }
 }
 

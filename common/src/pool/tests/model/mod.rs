@@ -18,7 +18,7 @@ use super::super::ring::Kind;
 use super::super::supervisor::supervise;
 use super::super::system::Link;
 use super::super::worker::Worker;
-use super::super::{AsyncResult, Core, Pool, claim};
+use super::super::{AsyncResult, Pool, claim};
 use crate::error::Error;
 use crate::os::{CAPACITY, Exit, Owner, SharedPage};
 use loom::thread;
@@ -143,7 +143,7 @@ impl Model {
         };
         let supervisors = (0..workers).map(supervisor).collect();
         let own = shared.clone();
-        let core = Core {
+        let pool = Pool {
             shared: shared.clone(),
             supervisors: Vec::new(),
             collector: None,
@@ -153,7 +153,7 @@ impl Model {
             owner: Owner::me(),
         };
         Model {
-            pool: Pool { core },
+            pool,
             shared,
             supervisors,
             collector: spawn(move || own.collect()),
