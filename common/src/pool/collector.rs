@@ -45,8 +45,6 @@ pub(super) struct Shared {
     shutting_down: AtomicBool,
     /// How many items were delivered.
     delivered: AtomicUsize,
-    /// Somebody waits until all are.
-    joining: AtomicBool,
     pub unobserved: Arc<Unobserved>,
     /// A start takes a dozen descriptors for a moment: two starts at a time are enough.
     pub starting: [std::sync::Mutex<()>; 2],
@@ -76,7 +74,6 @@ impl Shared {
             gate: Mutex::new(()),
             shutting_down: AtomicBool::new(false),
             delivered: AtomicUsize::new(0),
-            joining: AtomicBool::new(false),
             unobserved,
             starting: Default::default(),
             bell,
@@ -141,7 +138,7 @@ impl Shared {
         let delivered = out.flush();
         // Handlers are dropped by now: `join` knows of failures that nobody will ask for.
         self.delivered.fetch_add(delivered, SeqCst);
-        if delivered > 0 && self.joining.load(SeqCst) {
+        if delivered > 0 {
             self.tell();
         }
     }
@@ -184,7 +181,6 @@ impl Shared {
 
     /// Waits until every accepted item is answered, then lets the workers end.
     pub fn finish(&self) {
-        self.joining.store(true, SeqCst);
         let mut gate = self.lock_gate();
         while self.pending() > 0 {
             gate = self.changed.wait(gate).unwrap_or_else(PoisonError::into_inner);

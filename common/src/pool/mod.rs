@@ -104,8 +104,8 @@ pub use imap::Imap;
 #[must_use = "dropping the pool terminates it"]
 pub struct Pool {
     shared: Arc<Shared>,
-    /// Empty: it has ended.
     supervisors: Vec<JoinHandle<()>>,
+    /// `None`: the pool has ended.
     collector: Option<JoinHandle<()>>,
     processes: usize,
     /// It is a [`ClosedPool`]'s.
