@@ -7,19 +7,10 @@ use crate::os::generation;
 use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard};
 use crate::timeline;
 use std::fmt;
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-
-/// Where the results of a job go.
-pub(super) trait ResultHandler: Send + Sync {
-    /// Takes what came of the item at `index` (and of those behind it). True: somebody waits, and is to be woken.
-    fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool;
-    /// Wakes the threads that wait. Called once for many results: waking costs more than delivering.
-    fn wake(&self);
-}
 
 /// What came of some items.
 pub(super) enum Outcome {
@@ -85,15 +76,9 @@ impl Drop for Failure {
     }
 }
 
-/// Results that gather, and that somebody may wait for.
-pub(super) trait Results: Send {
-    fn add(&mut self, index: usize, outcome: Outcome, bytes: &[u8]);
-    /// Is there what a waiting thread waits for?
-    fn ready(&self) -> bool;
-}
-
-pub(super) struct Watched<T> {
-    results: Mutex<T>,
+/// Where the results of jobs gather, and where somebody may wait for them.
+pub(super) struct ResultHandler {
+    results: Mutex<Results>,
     changed: Condvar,
     /// In which process of those that forked this was made; and, as the lowest bit, whether somebody waits: to wake nobody
     /// costs as much as to wake somebody. (Two fields would make a million tasks larger by 16 MB.) Changed with the lock held.
@@ -102,9 +87,9 @@ pub(super) struct Watched<T> {
 
 const WATCHED: u32 = 1;
 
-impl<T: Results> Watched<T> {
-    pub fn new(results: T) -> Arc<Watched<T>> {
-        Arc::new(Watched {
+impl ResultHandler {
+    pub fn new(results: Results) -> Arc<ResultHandler> {
+        Arc::new(ResultHandler {
             results: Mutex::new(results),
             changed: Condvar::new(),
             watched: AtomicU32::new(generation() << 1),
@@ -112,12 +97,17 @@ impl<T: Results> Watched<T> {
     }
 
     /// Decoding a value may panic in code of the caller's, with the lock held: nothing is half done then.
-    fn lock(&self) -> MutexGuard<'_, T> {
+    fn lock(&self) -> MutexGuard<'_, Results> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Not in a copy made by `fork`: there, nobody will deliver, and the lock may be held forever.
+    fn ours(&self) -> Option<MutexGuard<'_, Results>> {
+        (self.watched.load(Relaxed) >> 1 == generation()).then(|| self.lock())
+    }
+
     /// Changes the results. True: somebody waits, and there is now what they wait for.
-    fn change(&self, change: impl FnOnce(&mut T)) -> bool {
+    fn change(&self, change: impl FnOnce(&mut Results)) -> bool {
         let mut results = self.lock();
         change(&mut results);
         let wake = self.watched.load(Relaxed) & WATCHED != 0 && results.ready();
@@ -127,23 +117,53 @@ impl<T: Results> Watched<T> {
         wake
     }
 
-    /// Not in a copy made by `fork`: there, nobody will deliver, and the lock may be held forever.
-    fn ours(&self) -> Option<MutexGuard<'_, T>> {
-        (self.watched.load(Relaxed) >> 1 == generation()).then(|| self.lock())
+    /// Takes what came of the item at `index` (and of those behind it). True: somebody waits, and is to be woken.
+    pub fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool {
+        self.change(|results| results.add(index, outcome, bytes))
+    }
+
+    /// Wakes the threads that wait. Called once for many results: waking costs more than delivering.
+    pub fn wake(&self) {
+        self.changed.notify_all();
+    }
+
+    /// Of a map: its input has ended, and had so many items.
+    pub fn expect(&self, items: usize) {
+        let expect = |results: &mut Results| {
+            if let Results::Map(map) = results {
+                map.expected = Some(items);
+            }
+        };
+        if self.change(expect) {
+            self.wake();
+        }
+    }
+
+    /// Of an `imap`: takes all that has come. If `wait`, there is something.
+    pub fn take(&self, wait: bool) -> Result<Vec<Arrived>, Error> {
+        let mut results = if wait {
+            self.wait(None)?
+        } else {
+            self.ours().ok_or(Error::ForkedCopy)?
+        };
+        match &mut *results {
+            Results::Stream(arrived) => Ok(std::mem::take(arrived)),
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn ready(&self) -> bool {
         self.ours().is_some_and(|results| results.ready())
     }
 
-    /// Waits until the results are ready, at most for `timeout`. `what` is waited for.
-    fn wait(&self, what: &str, timeout: Option<Duration>) -> Result<MutexGuard<'_, T>, Error> {
+    /// Waits until the results are ready, at most for `timeout`.
+    fn wait(&self, timeout: Option<Duration>) -> Result<MutexGuard<'_, Results>, Error> {
         let results = self.ours().ok_or(Error::ForkedCopy)?;
         if results.ready() {
             return Ok(results);
         }
         let _blocked = timeline::blocked("result");
-        let not_ready = |results: &mut T| {
+        let not_ready = |results: &mut Results| {
             self.watched.fetch_or(WATCHED, Relaxed);
             !results.ready()
         };
@@ -151,21 +171,85 @@ impl<T: Results> Watched<T> {
         let waited = self.changed.wait_timeout_while(results, limit, not_ready);
         let (results, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            let (what, after) = (what.to_owned(), limit);
-            return Err(Error::TimedOut { what, after });
+            let what = if let Results::Map(_) = *results {
+                "the map"
+            } else {
+                "the task"
+            };
+            return Err(Error::TimedOut {
+                what: what.to_owned(),
+                after: limit,
+            });
         }
         Ok(results)
     }
 }
 
-impl<T: Results> ResultHandler for Watched<T> {
-    fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool {
-        self.change(|results| results.add(index, outcome, bytes))
+pub(super) enum Results {
+    /// Of one task: it is not done.
+    Waiting,
+    Value(Packed),
+    Failed(Box<Failure>),
+    Map(Box<Map>),
+    /// Of an `imap`, as they come.
+    #[expect(clippy::box_collection)] // a million tasks would be larger
+    Stream(Box<Vec<Arrived>>),
+}
+
+/// An item's place, and its packed value, or why there is none.
+pub(super) type Arrived = (usize, Result<Packed, Failure>);
+
+impl Results {
+    fn add(&mut self, index: usize, outcome: Outcome, bytes: &[u8]) {
+        match (self, outcome) {
+            (Results::Map(map), outcome) => map.add(index, outcome, bytes),
+            (Results::Stream(arrived), Outcome::Values(_, range)) => {
+                let mut bytes = &bytes[range];
+                for index in index.. {
+                    let Some((_, rest)) = split_item(bytes) else { break };
+                    arrived.push((index, Ok(bytes[..bytes.len() - rest.len()].into())));
+                    bytes = rest;
+                }
+            }
+            (Results::Stream(arrived), Outcome::Large(item)) => arrived.push((index, Ok(item.into()))),
+            (Results::Stream(arrived), Outcome::Failed(failure)) => arrived.push((index, Err(failure))),
+            (one, Outcome::Values(_, range)) => *one = Results::Value(bytes[range].into()),
+            (one, Outcome::Large(item)) => *one = Results::Value(item.into()),
+            (one, Outcome::Failed(failure)) => *one = Results::Failed(Box::new(failure)),
+        }
     }
 
-    fn wake(&self) {
-        self.changed.notify_all();
+    /// Is there what a waiting thread waits for?
+    fn ready(&self) -> bool {
+        match self {
+            Results::Waiting => false,
+            Results::Value(_) | Results::Failed(_) => true,
+            Results::Map(map) => map.expected == Some(map.done),
+            Results::Stream(arrived) => !arrived.is_empty(),
+        }
     }
+
+    /// What `get` of a task says.
+    pub fn value<R: Message>(&mut self) -> Result<R, Error> {
+        match self {
+            Results::Value(value) => decode_first(value),
+            Results::Failed(failure) => Err(failure.observe()),
+            _ => unreachable!("it was waited for"),
+        }
+    }
+
+    /// What `get` of a map says.
+    pub fn values<R: Message>(&mut self) -> Result<Vec<R>, Error> {
+        match self {
+            Results::Map(map) => map.values(),
+            _ => unreachable!("it is a map"),
+        }
+    }
+}
+
+/// Decodes the first of some packed values.
+pub(super) fn decode_first<R: Message>(packed: &[u8]) -> Result<R, Error> {
+    decode_item(split_item(packed).unwrap_or_default().0)
 }
 
 #[inline]
@@ -173,86 +257,9 @@ fn decode_item<R: Message>(value: &[u8]) -> Result<R, Error> {
     decode(value).map_err(|message| Error::decode("the result of a task", message))
 }
 
-/// One task's result.
-pub(super) enum One {
-    Waiting,
-    Value(Packed),
-    Failed(Box<Failure>),
-}
-
-impl Results for One {
-    fn add(&mut self, _: usize, outcome: Outcome, bytes: &[u8]) {
-        *self = match outcome {
-            Outcome::Values(_, range) => One::Value(bytes[range].into()),
-            Outcome::Large(item) => One::Value(item.into()),
-            Outcome::Failed(failure) => One::Failed(Box::new(failure)),
-        }
-    }
-
-    fn ready(&self) -> bool {
-        !matches!(self, One::Waiting)
-    }
-}
-
-/// The result of [`Pool::apply_async`](super::Pool::apply_async), once it is there.
-///
-/// Source: [`multiprocessing.pool.AsyncResult`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.AsyncResult).
-#[must_use = "the task runs anyway, but its result or error is seen only by `get`"]
-pub struct AsyncResult<R> {
-    one: Arc<Watched<One>>,
-    result: PhantomData<fn() -> R>,
-}
-
-impl<R> fmt::Debug for AsyncResult<R> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("AsyncResult").finish_non_exhaustive()
-    }
-}
-
-impl<R: Message> AsyncResult<R> {
-    pub(super) fn new(one: Arc<Watched<One>>) -> AsyncResult<R> {
-        AsyncResult {
-            one,
-            result: PhantomData,
-        }
-    }
-
-    /// Waits for the result. May be called again, and says the same again.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Panicked`], [`Error::Exited`], [`Error::Signaled`] and others that tell why there is none;
-    /// [`Error::Terminated`] if the pool was terminated, or dropped, first.
-    pub fn get(&self) -> Result<R, Error> {
-        self.wait(None)
-    }
-
-    /// Waits for the result, at most for `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](AsyncResult::get), and [`Error::TimedOut`]; the result can still be got later.
-    pub fn get_timeout(&self, timeout: Duration) -> Result<R, Error> {
-        self.wait(Some(timeout))
-    }
-
-    /// Is there a result, or an error? Returns at once.
-    pub fn ready(&self) -> bool {
-        self.one.ready()
-    }
-
-    fn wait(&self, timeout: Option<Duration>) -> Result<R, Error> {
-        match &mut *self.one.wait("the task", timeout)? {
-            One::Value(value) => decode_item(split_item(value).unwrap_or_default().0),
-            One::Failed(failure) => Err(failure.observe()),
-            One::Waiting => unreachable!("it was waited for"),
-        }
-    }
-}
-
 /// The results of a `map`.
 #[derive(Default)]
-pub(super) struct Many {
+pub(super) struct Map {
     /// How many there are to be; `None`: the input has not ended.
     expected: Option<usize>,
     done: usize,
@@ -262,7 +269,7 @@ pub(super) struct Many {
     failed: Option<(usize, Failure)>,
 }
 
-impl Results for Many {
+impl Map {
     fn add(&mut self, index: usize, outcome: Outcome, bytes: &[u8]) {
         match outcome {
             Outcome::Values(count, range) => {
@@ -288,77 +295,17 @@ impl Results for Many {
         }
     }
 
-    fn ready(&self) -> bool {
-        self.expected == Some(self.done)
-    }
-}
-
-impl Watched<Many> {
-    /// The input has ended.
-    pub fn expect(&self, items: usize) {
-        if self.change(|many| many.expected = Some(items)) {
-            self.wake();
-        }
-    }
-}
-
-/// The results of [`Pool::map_async`](super::Pool::map_async), once they are there.
-#[must_use = "the tasks run anyway, but their results or errors are seen only by `get`"]
-pub struct MapResult<R> {
-    many: Arc<Watched<Many>>,
-    result: PhantomData<fn() -> R>,
-}
-
-impl<R> fmt::Debug for MapResult<R> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("MapResult").finish_non_exhaustive()
-    }
-}
-
-impl<R: Message> MapResult<R> {
-    pub(super) fn new(many: Arc<Watched<Many>>) -> MapResult<R> {
-        MapResult {
-            many,
-            result: PhantomData,
-        }
-    }
-
-    /// Waits for all results, in the order of the items.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Item`] for the first item, in order, that has none. The other items are done all the same.
-    pub fn get(&self) -> Result<Vec<R>, Error> {
-        self.wait(None)
-    }
-
-    /// Waits for all results, at most for `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// As [`get`](MapResult::get), and [`Error::TimedOut`]; the results can still be got later.
-    pub fn get_timeout(&self, timeout: Duration) -> Result<Vec<R>, Error> {
-        self.wait(Some(timeout))
-    }
-
-    /// Are all results there? Returns at once.
-    pub fn ready(&self) -> bool {
-        self.many.ready()
-    }
-
-    fn wait(&self, timeout: Option<Duration>) -> Result<Vec<R>, Error> {
-        let mut guard = self.many.wait("the map", timeout)?;
-        let many = &mut *guard;
+    fn values<R: Message>(&mut self) -> Result<Vec<R>, Error> {
         let failed = |index, error| Error::Item {
             index,
             source: Arc::new(error),
         };
-        if let Some((index, failure)) = &mut many.failed {
+        if let Some((index, failure)) = &mut self.failed {
             return Err(failed(*index, failure.observe()));
         }
-        many.pieces.sort_unstable_by_key(|piece| piece.0);
-        let mut results = Vec::with_capacity(many.done);
-        for (_, piece) in &many.pieces {
+        self.pieces.sort_unstable_by_key(|piece| piece.0);
+        let mut results = Vec::with_capacity(self.done);
+        for (_, piece) in &self.pieces {
             let mut rest = &piece[..];
             while let Some((item, others)) = split_item(rest) {
                 let index = results.len();
@@ -370,50 +317,48 @@ impl<R: Message> MapResult<R> {
     }
 }
 
-/// The results of an `imap`, as they come: an item's place, and its packed value, or why there is none.
-#[derive(Default)]
-pub(super) struct Stream(Vec<Arrived>);
+/// The result of [`Pool::apply_async`](super::Pool::apply_async), once it is there; or the results of
+/// [`Pool::map_async`](super::Pool::map_async), in the order of the items, once all are there.
+///
+/// Source: [`multiprocessing.pool.AsyncResult`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.pool.AsyncResult).
+#[must_use = "the tasks run anyway, but their results or errors are seen only by `get`"]
+pub struct AsyncResult<R> {
+    pub(super) handler: Arc<ResultHandler>,
+    pub(super) read: fn(&mut Results) -> Result<R, Error>,
+}
 
-pub(super) type Arrived = (usize, Result<Packed, Failure>);
+/// What [`Pool::map_async`](super::Pool::map_async) returns.
+pub type MapResult<R> = AsyncResult<Vec<R>>;
 
-impl Results for Stream {
-    fn add(&mut self, index: usize, outcome: Outcome, bytes: &[u8]) {
-        match outcome {
-            Outcome::Values(_, range) => {
-                let mut bytes = &bytes[range];
-                for index in index.. {
-                    let Some((_, rest)) = split_item(bytes) else { break };
-                    self.0.push((index, Ok(bytes[..bytes.len() - rest.len()].into())));
-                    bytes = rest;
-                }
-            }
-            Outcome::Large(item) => self.0.push((index, Ok(item.into()))),
-            Outcome::Failed(failure) => self.0.push((index, Err(failure))),
-        }
-    }
-
-    fn ready(&self) -> bool {
-        !self.0.is_empty()
+impl<R> fmt::Debug for AsyncResult<R> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("AsyncResult").finish_non_exhaustive()
     }
 }
 
-impl Watched<Stream> {
-    /// Takes all that has come. If `wait`, there is something.
-    pub fn take(&self, wait: bool) -> Result<Vec<Arrived>, Error> {
-        let mut stream = if wait {
-            self.wait("imap", None)?
-        } else {
-            self.ours().ok_or(Error::ForkedCopy)?
-        };
-        Ok(std::mem::take(&mut stream.0))
+impl<R> AsyncResult<R> {
+    /// Waits for the result. May be called again, and says the same again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Panicked`], [`Error::Exited`], [`Error::Signaled`] and others that tell why there is none; of a map, [`Error::Item`]
+    /// for the first item, in order, that has none (the other items are done all the same). [`Error::Terminated`] if the pool was
+    /// terminated, or dropped, first.
+    pub fn get(&self) -> Result<R, Error> {
+        (self.read)(&mut *self.handler.wait(None)?)
     }
-}
 
-impl Stream {
-    pub fn decode<R: Message>(value: Result<Packed, Failure>) -> Result<R, Error> {
-        match value {
-            Ok(packed) => decode_item(split_item(&packed).unwrap_or_default().0),
-            Err(mut failure) => Err(failure.observe()),
-        }
+    /// Waits for the result, at most for `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](AsyncResult::get), and [`Error::TimedOut`]; the result can still be got later.
+    pub fn get_timeout(&self, timeout: Duration) -> Result<R, Error> {
+        (self.read)(&mut *self.handler.wait(Some(timeout))?)
+    }
+
+    /// Is there a result, or an error? Returns at once.
+    pub fn ready(&self) -> bool {
+        self.handler.ready()
     }
 }

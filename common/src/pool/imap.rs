@@ -5,7 +5,7 @@
 //! not run dry while the caller looks at results.
 
 use super::Pool;
-use super::handles::{Arrived, Failure, Stream, Watched};
+use super::handles::{Arrived, Failure, ResultHandler, Results, decode_first};
 use super::items::Packed;
 use crate::error::Error;
 use crate::message::Message;
@@ -72,7 +72,7 @@ pub struct Imap<'pool, A, R, I> {
     input: Option<I>,
     /// The input panicked: so will this, when what came before was yielded.
     panic: Option<Box<dyn Any + Send>>,
-    stream: Arc<Watched<Stream>>,
+    handler: Arc<ResultHandler>,
     /// Results that have come, by their items' places.
     arrived: BTreeMap<usize, Result<Packed, Failure>>,
     /// A result waits for those before it.
@@ -106,7 +106,7 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
             f,
             input: Some(input),
             panic: None,
-            stream: Watched::new(Stream::default()),
+            handler: ResultHandler::new(Results::Stream(Box::default())),
             arrived: BTreeMap::new(),
             ordered,
             taken: 0,
@@ -139,7 +139,7 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
 
     /// Takes in what has come.
     fn receive(&mut self, wait: bool) -> Result<(), Error> {
-        let arrived = self.stream.take(wait)?;
+        let arrived = self.handler.take(wait)?;
         self.returned += arrived.len();
         let bytes = |(_, value): &Arrived| value.as_ref().map_or(0, |packed| packed.len());
         self.returned_bytes += arrived.iter().map(bytes).sum::<usize>();
@@ -169,7 +169,7 @@ impl<A: Message, R: Message, I: Iterator<Item = A>> Imap<'_, A, R, I> {
             let Some(input) = &mut self.input else { return };
             match catch_unwind(AssertUnwindSafe(|| input.next())) {
                 Ok(Some(item)) => {
-                    self.sent_bytes += self.pool.submit_one(self.f, &item, self.taken, self.stream.clone());
+                    self.sent_bytes += self.pool.submit_one(self.f, &item, self.taken, self.handler.clone());
                     self.taken += 1;
                 }
                 Ok(None) => self.input = None,
@@ -199,7 +199,8 @@ impl<A: Message, R: Message, I: Iterator<Item = A>> Iterator for Imap<'_, A, R, 
                 self.feed();
             } else if has_next {
                 self.yielded += 1;
-                return self.arrived.pop_first().map(|(_, value)| Stream::decode(value));
+                let (_, value) = self.arrived.pop_first()?;
+                return Some(value.map_or_else(|mut failure| Err(failure.observe()), |packed| decode_first(&packed)));
             } else if self.returned == self.taken {
                 return self.panic.take().map(|panic| resume_unwind(panic));
             } else if let Err(error) = self.receive(true) {

@@ -14,7 +14,7 @@ pub(super) struct Job {
     pub sequence: u64,
     pub function: CodeRef,
     pub items: Packed,
-    pub handler: Arc<dyn ResultHandler>,
+    pub handler: Arc<ResultHandler>,
     /// The first item's place in the handler.
     pub index: usize,
     pub count: u32,
@@ -118,7 +118,7 @@ impl InFlight {
     }
 
     /// The first unanswered items, all of one job, are answered. Returns where their results go.
-    pub fn answer(&mut self, count: u32) -> Result<(Arc<dyn ResultHandler>, usize), Damaged> {
+    pub fn answer(&mut self, count: u32) -> Result<(Arc<ResultHandler>, usize), Damaged> {
         let sent = self.sent.front_mut().ok_or(Damaged)?;
         let index = sent.job.index + sent.answered as usize;
         sent.answered += count;

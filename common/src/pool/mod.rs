@@ -13,7 +13,7 @@ use crate::os::Owner;
 use crate::spawn::{self, Call};
 use crate::timeline;
 use collector::Shared;
-use handles::{Failure, Many, One, Outcome, ResultHandler, Watched};
+use handles::{Failure, Outcome, ResultHandler, Results};
 use items::{Packed, push_item};
 use job::Job;
 use std::fmt;
@@ -252,10 +252,13 @@ impl Pool {
     ///
     /// Errors are told by [`AsyncResult::get`]; if that handle is dropped before, by [`ClosedPool::join`].
     pub fn apply_async<A: Message, R: Message>(&self, f: fn(A) -> R, arg: A) -> AsyncResult<R> {
-        let one = Watched::new(One::Waiting);
+        let handler = ResultHandler::new(Results::Waiting);
         let number = self.applied.fetch_add(1, Relaxed); // one result has one place; this is for the timeline
-        self.submit_one(f, &arg, number, one.clone());
-        AsyncResult::new(one)
+        self.submit_one(f, &arg, number, handler.clone());
+        AsyncResult {
+            handler,
+            read: Results::value,
+        }
     }
 
     /// Calls `f` with every item, in chunks of a size that suits their number, and waits for all results, in order.
@@ -317,20 +320,20 @@ impl Pool {
         items: impl Iterator<Item = A>,
         chunksize: usize,
     ) -> MapResult<R> {
-        let many = Watched::new(Many::default());
+        let handler = ResultHandler::new(Results::Map(Box::default()));
         let chunksize = chunksize.clamp(1, u32::MAX as usize);
         let (mut chunk, mut first, mut count) = (Vec::new(), 0, 0);
         let submit = |chunk: &mut Vec<u8>, first: usize, end: usize| {
             if end > first {
                 let packed = std::mem::take(chunk).into();
-                self.submit(f, packed, (end - first) as u32, first, many.clone());
+                self.submit(f, packed, (end - first) as u32, first, handler.clone());
             }
         };
         for item in items {
             if let Err(error) = pack(&mut chunk, &item) {
                 // The chunk ends before this item, and the next one begins behind it.
                 submit(&mut chunk, first, count);
-                self.refuse(error, count, &*many);
+                self.refuse(error, count, &handler);
                 first = count + 1;
             } else if count + 1 - first == chunksize {
                 submit(&mut chunk, first, count + 1);
@@ -339,8 +342,11 @@ impl Pool {
             count += 1;
         }
         submit(&mut chunk, first, count);
-        many.expect(count);
-        MapResult::new(many)
+        handler.expect(count);
+        AsyncResult {
+            handler,
+            read: Results::values,
+        }
     }
 
     /// Submits a task of one item. Returns how many bytes it has.
@@ -349,7 +355,7 @@ impl Pool {
         f: fn(A) -> R,
         arg: &A,
         index: usize,
-        handler: Arc<dyn ResultHandler>,
+        handler: Arc<ResultHandler>,
     ) -> usize {
         let mut bytes = BUFFER.take();
         match pack(&mut bytes, arg) {
@@ -361,7 +367,7 @@ impl Pool {
                 length
             }
             Err(error) => {
-                self.refuse(error, index, &*handler);
+                self.refuse(error, index, &handler);
                 0
             }
         }
@@ -373,7 +379,7 @@ impl Pool {
         items: Packed,
         count: u32,
         index: usize,
-        handler: Arc<dyn ResultHandler>,
+        handler: Arc<ResultHandler>,
     ) {
         let checked = self.owner.is_me().then_some(()).ok_or(Error::ForkedCopy);
         match checked.and_then(|()| code_ref(f)) {
@@ -386,12 +392,12 @@ impl Pool {
                 count,
                 deliveries: 0,
             }),
-            Err(error) => (0..count as usize).for_each(|item| self.refuse(error.clone(), index + item, &*handler)),
+            Err(error) => (0..count as usize).for_each(|item| self.refuse(error.clone(), index + item, &handler)),
         }
     }
 
     /// An item that cannot be submitted.
-    fn refuse(&self, error: Error, index: usize, handler: &dyn ResultHandler) {
+    fn refuse(&self, error: Error, index: usize, handler: &ResultHandler) {
         let failure = Failure::new(error, &self.shared.unobserved);
         if handler.deliver(index, Outcome::Failed(failure), &[]) {
             handler.wake();

@@ -12,16 +12,16 @@ pub(super) struct Output {
     /// Results, as they came out of the rings.
     pub bytes: Vec<u8>,
     /// Where they go: a handler, and the place of the first item there.
-    completions: Vec<(Arc<dyn ResultHandler>, usize, Outcome)>,
+    completions: Vec<(Arc<ResultHandler>, usize, Outcome)>,
 }
 
 impl Output {
-    pub fn push(&mut self, handler: Arc<dyn ResultHandler>, index: usize, outcome: Outcome) {
+    pub fn push(&mut self, handler: Arc<ResultHandler>, index: usize, outcome: Outcome) {
         self.completions.push((handler, index, outcome));
     }
 
     /// Packed values, some of the bytes. Neighbours are delivered together.
-    pub fn push_values(&mut self, handler: Arc<dyn ResultHandler>, index: usize, count: u32, bytes: Range<usize>) {
+    pub fn push_values(&mut self, handler: Arc<ResultHandler>, index: usize, count: u32, bytes: Range<usize>) {
         if let Some((before, first, Outcome::Values(known, range))) = self.completions.last_mut() {
             let next = *first + *known as usize == index && range.end == bytes.start;
             if next && Arc::ptr_eq(before, &handler) {
@@ -39,7 +39,7 @@ impl Output {
             let _ = worker.bell.ring(); // a worker that cannot be rung is dead: its supervisor sees it
         }
         let mut delivered = 0;
-        let mut wake: Vec<Arc<dyn ResultHandler>> = Vec::new();
+        let mut wake: Vec<Arc<ResultHandler>> = Vec::new();
         for (handler, index, outcome) in self.completions.drain(..) {
             delivered += match outcome {
                 Outcome::Values(count, _) => count as usize,

@@ -6,8 +6,8 @@ use crate::error::{Error, RemoteError};
 use crate::os::{CAPACITY, CodeRef, Exit, Page, SharedPage};
 use crate::pool::claim::claim;
 use crate::pool::collector::Shared;
-use crate::pool::handles::{Outcome, ResultHandler};
-use crate::pool::items::{LARGE, push_item, split_item};
+use crate::pool::handles::{Failure, ResultHandler, Results};
+use crate::pool::items::{LARGE, Packed, push_item, split_item};
 use crate::pool::job::Job;
 use crate::pool::output::Output;
 use crate::pool::ring::{
@@ -38,8 +38,10 @@ pub(super) enum Item {
 }
 
 /// What has become of each item.
-#[derive(Default)]
-pub(super) struct Record(Mutex<State>);
+pub(super) struct Record {
+    state: Mutex<State>,
+    results: Arc<ResultHandler>,
+}
 
 #[derive(Default)]
 struct State {
@@ -53,8 +55,20 @@ struct State {
 }
 
 impl Record {
+    fn new() -> Record {
+        Record {
+            state: Mutex::default(),
+            results: ResultHandler::new(Results::Stream(Box::default())),
+        }
+    }
+
+    /// What has become of each item by now.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        let mut state = self.state.lock().unwrap();
+        for (index, value) in self.results.take(false).unwrap() {
+            state.take_in(index, value);
+        }
+        state
     }
 
     pub fn items(&self) -> Vec<Item> {
@@ -101,57 +115,42 @@ impl Record {
             state.items[index] = Item::Done;
         }
     }
+}
 
-    fn settle(&self, index: usize, end: Item) {
-        let mut state = self.lock();
-        let item = state.items[index];
+impl State {
+    fn take_in(&mut self, index: usize, value: Result<Packed, Failure>) {
+        let end = match value.map_err(|mut failure| failure.observe()) {
+            Ok(packed) => {
+                let (value, rest) = split_item(&packed).expect("a whole item");
+                assert!(rest.is_empty());
+                assert!(
+                    value == result(index, value.len()) || self.tainted[index],
+                    "item {index}: a wrong value"
+                );
+                Item::Delivered
+            }
+            Err(Error::Signaled { .. } | Error::Exited { .. } | Error::ProtocolViolation { .. }) => Item::Lost,
+            Err(Error::Terminated) => Item::Terminated,
+            Err(Error::Initializer(_)) => Item::Failed,
+            Err(_) => Item::Delivered, // the worker says so
+        };
+        self.settle(index, end);
+    }
+
+    fn settle(&mut self, index: usize, end: Item) {
+        let item = self.items[index];
         let settled = !matches!(item, Item::Waiting | Item::Running | Item::Done);
         assert!(!settled, "item {index} is delivered twice: {item:?}, {end:?}");
         let expected = match end {
             Item::Delivered => item == Item::Done,
-            Item::Lost => state.unfinished == Some(index),
+            Item::Lost => self.unfinished == Some(index),
             _ => true,
         };
-        assert!(expected || state.tainted[index], "item {index}: {item:?}, {end:?}");
-        state.items[index] = end;
-        state.lost += usize::from(end == Item::Lost);
-        state.unanswered -= 1;
+        assert!(expected || self.tainted[index], "item {index}: {item:?}, {end:?}");
+        self.items[index] = end;
+        self.lost += usize::from(end == Item::Lost);
+        self.unanswered -= 1;
     }
-}
-
-impl ResultHandler for Record {
-    fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool {
-        let value = |index: usize, value: &[u8]| {
-            assert!(
-                value == result(index, value.len()) || self.lock().tainted[index],
-                "item {index}: a wrong value"
-            );
-            self.settle(index, Item::Delivered);
-        };
-        match outcome {
-            Outcome::Values(count, range) => {
-                let mut bytes = &bytes[range];
-                for index in index..index + count as usize {
-                    let (item, rest) = split_item(bytes).expect("a whole item");
-                    value(index, item);
-                    bytes = rest;
-                }
-                assert!(bytes.is_empty());
-            }
-            Outcome::Large(bytes) => value(index, split_item(&bytes).expect("a whole item").0),
-            Outcome::Failed(mut failure) => match failure.observe() {
-                Error::Signaled { .. } | Error::Exited { .. } | Error::ProtocolViolation { .. } => {
-                    self.settle(index, Item::Lost);
-                }
-                Error::Terminated => self.settle(index, Item::Terminated),
-                Error::Initializer(_) => self.settle(index, Item::Failed),
-                _ => self.settle(index, Item::Delivered), // the worker says so
-            },
-        }
-        false
-    }
-
-    fn wake(&self) {}
 }
 
 /// The result of an item; some of them are large.
@@ -177,7 +176,7 @@ fn job(record: &Arc<Record>, count: usize, size: usize) -> Job {
         sequence: 0,
         function: CodeRef::NONE,
         items: items.into(),
-        handler: record.clone(),
+        handler: record.results.clone(),
         index: first,
         count: count as u32,
         deliveries: 0,
@@ -558,7 +557,7 @@ impl World {
             rng,
             shared: Shared::new(workers, max_tasks, 2, bell().unwrap()),
             workers: (0..workers).map(|_| None).collect(),
-            record: Arc::default(),
+            record: Arc::new(Record::new()),
             max_tasks,
             large,
             out: Output::default(),
