@@ -6,13 +6,13 @@
 use super::claim::claim;
 use super::items::{LARGE, split_item};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
-use super::ring::{must_wake, wait, words};
+use super::ring::{WORD, must_wake, wait, words};
 use super::system::{Ringer, Sleeper};
 use crate::error::RemoteError;
 use crate::function;
 use crate::os::{self, CAPACITY, Owner, Page, Ring, SharedPage};
 use crate::spawn::{self, Start};
-use crate::sync::Instant;
+use crate::sync::{AtomicU32, Instant};
 use crate::timeline;
 use std::io;
 use std::sync::Arc;
@@ -136,17 +136,22 @@ impl<'a> Worker<'a> {
             if task.count == 0 {
                 return Ok(());
             }
-            self.items.clear();
             let asked = task.length > INLINE as u64;
-            if asked {
-                if !self.fetch_large(task)? {
-                    continue;
-                }
-            } else {
-                self.wait_for_words(words(task.length as usize))?;
+            if asked && !self.ask_for_items(task)? {
+                continue;
+            }
+            self.items.clear();
+            while (self.items.len() as u64) < task.length {
+                self.wait_for_words(1)?;
                 let ring = &self.page.tasks;
-                self.tasks.pop_bytes(ring, task.length as usize, &mut self.items);
+                let available = self.tasks.available(ring).map_err(damaged)? * WORD;
+                let missing = task.length - self.items.len() as u64;
+                self.tasks
+                    .pop_bytes(ring, available.min(missing) as usize, &mut self.items);
                 self.tasks.release(ring);
+                if asked {
+                    self.wake(&self.page.tasks.writer_asleep)?;
+                }
             }
             self.run_items(task, asked)?;
         }
@@ -170,32 +175,21 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Asks for the payload of a large task, and reads it. False: the task was taken back.
-    fn fetch_large(&mut self, task: TaskHeader) -> io::Result<bool> {
-        let ring = &self.page.tasks;
-        self.tasks.release(ring);
+    /// Asks for the items of a large task. False: it was taken back.
+    fn ask_for_items(&mut self, task: TaskHeader) -> io::Result<bool> {
+        self.tasks.release(&self.page.tasks);
         if !claim(&self.page.next, task.first) {
             self.passed_over()?;
             return Ok(false);
         }
         self.passed_over = false;
         self.send(Kind::Request, task.first, &[])?;
-        while (self.items.len() as u64) < task.length {
-            self.wait_for_words(1)?;
-            let available = self.tasks.available(ring).map_err(damaged)? * size_of::<u64>() as u64;
-            let missing = task.length - self.items.len() as u64;
-            self.tasks
-                .pop_bytes(ring, available.min(missing) as usize, &mut self.items);
-            self.release()?;
-        }
         Ok(true)
     }
 
-    /// Lets the pool use the room again, which may wait for it.
-    fn release(&mut self) -> io::Result<()> {
-        let ring = &self.page.tasks;
-        self.tasks.release(ring);
-        if must_wake(&ring.writer_asleep) {
+    /// Rings, if the pool waits for this: something to read, or room.
+    fn wake(&self, asleep: &AtomicU32) -> io::Result<()> {
+        if must_wake(asleep) {
             self.pool_bell.ring()
         } else {
             Ok(())
@@ -205,7 +199,7 @@ impl<'a> Worker<'a> {
     /// What was taken back made no result, but room.
     fn passed_over(&mut self) -> io::Result<()> {
         self.passed_over = true;
-        self.release()
+        self.wake(&self.page.tasks.writer_asleep)
     }
 
     fn run_items(&mut self, task: TaskHeader, claimed: bool) -> io::Result<()> {
@@ -218,7 +212,7 @@ impl<'a> Worker<'a> {
             rest = others;
             let mine = claimed && number == 0 || claim(&self.page.next, item);
             if !mine {
-                self.wake_pool()?;
+                self.publish()?;
                 self.passed_over()?; // and so was all that is behind it
                 break;
             }
@@ -255,7 +249,7 @@ impl<'a> Worker<'a> {
             self.results.keep(&self.page.results);
             return Ok(());
         }
-        self.wake_pool()
+        self.publish()
     }
 
     pub fn send_error(&mut self, kind: Kind, item: u64, error: &RemoteError) -> io::Result<()> {
@@ -264,22 +258,18 @@ impl<'a> Worker<'a> {
 
     pub fn send(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
         self.write(kind, item, payload)?;
-        self.wake_pool()
+        self.publish()
     }
 
-    /// Publishes what was written, and rings if the pool sleeps.
-    fn wake_pool(&mut self) -> io::Result<()> {
+    /// Lets the pool see what was written.
+    fn publish(&mut self) -> io::Result<()> {
         if matches!(self.tasks.available(&self.page.tasks), Ok(0)) {
             let took = self.busy_since.elapsed().as_nanos() as u64;
             self.page.took.store(took, Relaxed);
         }
         self.results.publish(&self.page.results);
         self.kept = 0;
-        if must_wake(&self.page.results.reader_asleep) {
-            self.pool_bell.ring()
-        } else {
-            Ok(())
-        }
+        self.wake(&self.page.results.reader_asleep)
     }
 
     /// Writes a result. (Of a large one, all but the last piece is published.)
@@ -304,9 +294,9 @@ impl<'a> Worker<'a> {
         while !rest.is_empty() {
             // Not in small pieces: each may wake the pool.
             let room = self.wait_for_room(words(rest.len()).min(CAPACITY / 4))?;
-            let (piece, others) = rest.split_at(rest.len().min(room as usize * size_of::<u64>()));
+            let (piece, others) = rest.split_at(rest.len().min((room * WORD) as usize));
             self.results.push_bytes(ring, piece);
-            self.wake_pool()?;
+            self.publish()?;
             rest = others;
         }
         Ok(())
@@ -323,7 +313,7 @@ impl<'a> Worker<'a> {
 
     fn sleep_until_room(&mut self, count: u64) -> io::Result<u64> {
         let ring: &Ring = &self.page.results;
-        self.wake_pool()?; // it must read on
+        self.publish()?; // it must read on
         let ready = || Ok(self.results.room(ring, count)? >= count);
         wait(&ring.writer_asleep, ready, || self.bell.wait())?;
         self.results.room(ring, count).map_err(damaged)
