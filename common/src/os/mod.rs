@@ -147,6 +147,15 @@ struct Code {
     pub file: PathBuf,
 }
 
+/// The environment variable that tells a new process what it is. `inherited` takes it away again, where that is possible, so
+/// that it does not reach other programs.
+const BOOTSTRAP: &str = "COMMON_BOOTSTRAP";
+
+/// May this process be one made by `spawn`?
+pub(crate) fn is_child() -> bool {
+    std::env::var_os(BOOTSTRAP).is_some()
+}
+
 /// In a new process: what its parent passed to it.
 pub(crate) struct Inherited {
     pub role: String,

@@ -77,18 +77,16 @@ pub(crate) fn start(
         Ok((process, from_child, to_child))
     };
     let (process, from_child, to_child) = start().map_err(|error: io::Error| Error::start(name, error))?;
-    match tell(&from_child, &to_child, name, daemon, call.as_ref()) {
-        Ok(answer) => Ok(Started {
-            process,
-            from_child,
-            answer,
-        }),
-        Err(error) => {
-            let _ = process.kill(); // it can fail only if the process has ended
-            process.wait();
-            Err(error)
-        }
-    }
+    let told = tell(&from_child, &to_child, name, daemon, call.as_ref());
+    let answer = told.inspect_err(|_| {
+        let _ = process.kill(); // it can fail only if the process has ended
+        process.wait();
+    })?;
+    Ok(Started {
+        process,
+        from_child,
+        answer,
+    })
 }
 
 /// A function that a new process is to call, and its argument. It may be given to one process after another.
@@ -253,11 +251,11 @@ pub(crate) fn end_with_parent() -> Result<(), String> {
 
 fn watch_parent() -> Result<(), String> {
     static WATCHED: AtomicBool = AtomicBool::new(false);
-    let target = os::this_thread();
+    let exit_without_main_thread = os::exit_without_this_thread();
     let watch = move || {
         while !parent_ends_within(Duration::from_secs(1)) {
             if IS_DAEMON.load(Ordering::Acquire) {
-                os::exit_without(target); // it may have ended by itself, which nothing else would ever tell
+                exit_without_main_thread(); // it may have ended by itself, which nothing else would ever tell
             }
         }
         let waits_at = WAITS_AT.lock().unwrap();
@@ -284,11 +282,7 @@ pub(crate) fn write_block(mut pipe: &PipeWriter, head: &[u8], body: &[u8]) -> io
     let _masked = os::mask_sigpipe();
     let length = (head.len() + body.len()) as u64;
     // What is short leaves in one write; what is long is not copied.
-    let (short, long) = if body.len() <= 4096 {
-        (body, &[][..])
-    } else {
-        (&[][..], body)
-    };
+    let (short, long) = body.split_at(if body.len() <= 4096 { body.len() } else { 0 });
     pipe.write_all(&[&length.to_le_bytes(), head, short].concat())?;
     pipe.write_all(long)
 }
