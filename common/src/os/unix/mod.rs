@@ -10,14 +10,12 @@ use std::time::Duration;
 
 mod code;
 mod fork;
-mod memory;
 mod proc;
 mod signal;
 mod spawn;
 
 pub(super) use code::code_around;
 pub(crate) use fork::{fork_guard, generation};
-pub(super) use memory::{create_memory, map_memory, unmap_memory};
 pub(crate) use os_pipe::pipe;
 pub(crate) use proc::{Parent, Process, exit_now, exit_without_this_thread, kill_self, process_lives};
 pub(crate) use signal::{mask_signals, mask_sigpipe};

@@ -4,13 +4,11 @@ use os_pipe::PipeWriter;
 use std::io;
 
 mod code;
-mod memory;
 mod pipe;
 mod proc;
 mod spawn;
 
 pub(super) use code::code_around;
-pub(super) use memory::{create_memory, map_memory, unmap_memory};
 pub(crate) use pipe::{is_readable, pipe};
 pub(crate) use proc::{Parent, Process, kill_self, process_lives};
 pub(crate) use spawn::{fill_standard_streams, inherited, show_name, spawn};
