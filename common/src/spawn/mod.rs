@@ -172,7 +172,7 @@ pub(crate) fn read_start(parent: Parent, handles: Vec<OwnedHandle>) -> Result<Op
     };
     let (message, argument): (StartMessage, _) =
         postcard::take_from_bytes(block).map_err(|_| "what its parent told it makes no sense")?;
-    if message.handshake.is_orphaned(&parent) {
+    if parent.ends_within(Duration::ZERO) {
         return Ok(None);
     }
     message.handshake.accept(parent)?;
@@ -218,7 +218,10 @@ impl IncomingCall {
         }
         let server = channels::open_server().and_then(|(server, address)| {
             *WAITS_AT.lock().unwrap() = Some(address.clone());
-            watch_parent().map(|()| (server, address))
+            if !IS_DAEMON.load(Ordering::Acquire) {
+                watch_parent()?; // a daemon does so already
+            }
+            Ok((server, address))
         });
         // No address: nothing is to be sent.
         let address = server.as_ref().map_or("", |(_, address)| address.as_str());
@@ -250,7 +253,6 @@ pub(crate) fn end_with_parent() -> Result<(), String> {
 }
 
 fn watch_parent() -> Result<(), String> {
-    static WATCHED: AtomicBool = AtomicBool::new(false);
     let exit_without_main_thread = os::exit_without_this_thread();
     let watch = move || {
         while !parent_ends_within(Duration::from_secs(1)) {
@@ -264,9 +266,6 @@ fn watch_parent() -> Result<(), String> {
             os::kill_self()
         }
     };
-    if WATCHED.swap(true, Ordering::AcqRel) {
-        return Ok(());
-    }
     let thread = std::thread::Builder::new()
         .name("common-parent".to_owned())
         .spawn(watch);
