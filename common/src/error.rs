@@ -183,8 +183,8 @@ impl Error {
         matches!(self, Error::TimedOut { .. })
     }
 
-    pub(crate) fn start(name: &str, error: impl Into<io::Error>) -> Error {
-        let (name, source) = (name.to_owned(), Arc::new(error.into()));
+    pub(crate) fn start(name: &str, error: io::Error) -> Error {
+        let (name, source) = (name.to_owned(), Arc::new(error));
         Error::Start { name, source }
     }
 
@@ -213,10 +213,6 @@ impl Error {
             Error::Exited { name, code } => Error::NeverReady { name, code },
             error => error,
         }
-    }
-
-    pub(crate) fn protocol_violation(name: &str) -> Error {
-        Error::ProtocolViolation { name: name.to_owned() }
     }
 
     pub(crate) fn encode(what: impl Into<String>, message: impl Into<String>) -> Error {

@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
 /// A function that another run of this program can call.
 pub(crate) fn code_ref<A: Message, R: Message>(f: fn(A) -> R) -> Result<CodeRef, Error> {
-    CodeRef::new::<Box<RemoteError>, _>(call_encoded::<A, R>, f).ok_or(Error::ForeignFunction)
+    CodeRef::new(call_encoded::<A, R>, f as usize).ok_or(Error::ForeignFunction)
 }
 
 /// # Safety

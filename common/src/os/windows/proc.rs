@@ -7,7 +7,7 @@ use super::{AsHandle, BorrowedHandle, OwnedHandle, is_readable};
 use crate::os::{Change, Event, Exit, time_left};
 use crate::timeline;
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle};
+use std::os::windows::io::{AsRawHandle, HandleOrNull};
 use std::process::Child;
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -99,13 +99,9 @@ impl Process {
 
 /// Does any process of this number live?
 pub(crate) fn process_lives(pid: u32) -> bool {
-    // SAFETY: numbers.
-    let handle = unsafe { OpenProcess(PROCESS_SYNCHRONIZE, 0, pid) };
-    if handle.is_null() {
-        return false;
-    }
-    // SAFETY: a new handle, ours alone.
-    !wait_ended(&unsafe { OwnedHandle::from_raw_handle(handle) }, Duration::ZERO)
+    // SAFETY: numbers. If there is an answer, it is a new handle, ours alone.
+    let handle = unsafe { HandleOrNull::from_raw_handle(OpenProcess(PROCESS_SYNCHRONIZE, 0, pid)) };
+    OwnedHandle::try_from(handle).is_ok_and(|process| !wait_ended(&process, Duration::ZERO))
 }
 
 /// The process that started this one, as seen from here.

@@ -2,7 +2,7 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle};
+use std::os::windows::io::{AsRawHandle, HandleOrNull};
 use std::ptr::{NonNull, null};
 use std::sync::OnceLock;
 use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
@@ -79,13 +79,12 @@ pub(crate) fn describe_exit(exitcode: i32) -> String {
 /// New memory that several processes see, zero at first: the handle by which this process and others map it.
 pub fn create_memory(length: usize) -> io::Result<OwnedHandle> {
     let (high, low) = ((length as u64 >> 32) as u32, length as u32);
-    // SAFETY: new memory without a name or a file.
-    let handle = unsafe { CreateFileMappingW(INVALID_HANDLE_VALUE, null(), PAGE_READWRITE, high, low, null()) };
-    if handle.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: a new handle, ours alone.
-    Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
+    // SAFETY: new memory without a name or a file. If there is an answer, it is a new handle, ours alone.
+    let handle = unsafe {
+        let file = INVALID_HANDLE_VALUE; // none: memory only
+        HandleOrNull::from_raw_handle(CreateFileMappingW(file, null(), PAGE_READWRITE, high, low, null()))
+    };
+    OwnedHandle::try_from(handle).map_err(|_| io::Error::last_os_error())
 }
 
 /// Maps that memory. If it is smaller, that is an error of the system's.
