@@ -183,8 +183,8 @@ impl Error {
         matches!(self, Error::TimedOut { .. })
     }
 
-    pub(crate) fn start(name: &str, error: impl Into<io::Error>) -> Error {
-        let (name, source) = (name.to_owned(), Arc::new(error.into()));
+    pub(crate) fn start(name: &str, error: io::Error) -> Error {
+        let (name, source) = (name.to_owned(), Arc::new(error));
         Error::Start { name, source }
     }
 
@@ -205,19 +205,14 @@ impl Error {
 
     /// The same, of one that did not reach `init`. A signal comes from outside, and says all.
     pub(crate) fn never_ready(name: &str, exit: Exit) -> Error {
-        let sentence = format!("it exited with code {FAILED_TO_BEGIN}, and said why on its standard error");
-        match exit {
-            Exit::Code(FAILED_TO_BEGIN) => Error::start(name, io::Error::other(sentence)),
-            Exit::Code(code) => Error::NeverReady {
-                name: name.to_owned(),
-                code,
-            },
-            exit => Error::ended(name, exit),
+        match Error::ended(name, exit) {
+            Error::Exited { name, code } if code == FAILED_TO_BEGIN => {
+                let sentence = format!("it exited with code {code}, and said why on its standard error");
+                Error::start(&name, io::Error::other(sentence))
+            }
+            Error::Exited { name, code } => Error::NeverReady { name, code },
+            error => error,
         }
-    }
-
-    pub(crate) fn protocol_violation(name: &str) -> Error {
-        Error::ProtocolViolation { name: name.to_owned() }
     }
 
     pub(crate) fn encode(what: impl Into<String>, message: impl Into<String>) -> Error {

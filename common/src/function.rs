@@ -10,12 +10,11 @@ use crate::message::{Message, decode};
 use crate::os::CodeRef;
 use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
-use std::sync::OnceLock;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
 /// A function that another run of this program can call.
 pub(crate) fn code_ref<A: Message, R: Message>(f: fn(A) -> R) -> Result<CodeRef, Error> {
-    CodeRef::new::<Box<RemoteError>, _>(call_encoded::<A, R>, f).ok_or(Error::ForeignFunction)
+    CodeRef::new(call_encoded::<A, R>, f as usize).ok_or(Error::ForeignFunction)
 }
 
 /// # Safety
@@ -74,34 +73,28 @@ thread_local! {
     static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
-type OnPanic = dyn Fn(&RemoteError) + Send + Sync;
-static ON_PANIC_ABORT: OnceLock<Box<OnPanic>> = OnceLock::new();
-
-/// In a program that is built with `panic = "abort"`, nothing is caught: `callback` is called in the panic's hook, as the last
-/// thing that this process does. In others it is never called.
-pub(crate) fn on_panic_abort(callback: impl Fn(&RemoteError) + Send + Sync + 'static) {
-    let _ = ON_PANIC_ABORT.set(Box::new(callback));
-}
-
 /// From now on, a panic's file and line are remembered for [`run`], besides what the hook before did (printing them).
 pub(crate) fn remember_panic_locations() {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        remember(panic);
+    let before = take_hook();
+    set_hook(Box::new(move |panic| {
+        let place = panic.location().map(|place| Place {
+            location: format!("{}:{}", place.file(), place.line()),
+            text: text(panic.payload()).as_ptr(),
+        });
+        let _ = PLACE.try_with(|last| last.set(place)); // a thread that is ending has none any more
         before(panic);
-        if let Some(callback) = ON_PANIC_ABORT.get().filter(|_| cfg!(panic = "abort")) {
-            callback(&RemoteError::Panic(
-                text(panic.payload()).to_owned(),
-                PLACE.take().map(|place| place.location),
-            ));
-        }
     }));
 }
 
-fn remember(panic: &PanicHookInfo) {
-    let place = panic.location().map(|place| Place {
-        location: format!("{}:{}", place.file(), place.line()),
-        text: text(panic.payload()).as_ptr(),
-    });
-    let _ = PLACE.try_with(|last| last.set(place)); // a thread that is ending has none any more
+/// In a program that is built with `panic = "abort"`, nothing is caught: `callback` is called after all other hooks, as the
+/// last thing that this process does. In others it is never called.
+pub(crate) fn on_panic_abort(callback: impl Fn(&RemoteError) + Send + Sync + 'static) {
+    if cfg!(panic = "abort") {
+        let before = take_hook();
+        set_hook(Box::new(move |panic| {
+            before(panic);
+            let location = PLACE.take().map(|place| place.location);
+            callback(&RemoteError::Panic(text(panic.payload()).to_owned(), location));
+        }));
+    }
 }

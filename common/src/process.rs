@@ -372,14 +372,15 @@ impl<R: Message> Child<R> {
 
     fn join_until(&self, timeout: Option<Duration>) -> Result<R, Error> {
         self.process_if_mine()?;
-        let _blocked = (timeout != Some(Duration::ZERO)).then(|| timeline::blocked(&self.name));
+        let name = &self.name;
+        let _blocked = (timeout != Some(Duration::ZERO)).then(|| timeline::blocked(name));
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let exit = self.wait_for_end(deadline).ok_or_else(|| Error::TimedOut {
-            what: self.name.clone(),
+            what: name.clone(),
             after: timeout.unwrap_or_default(),
         })?;
         let (bytes, _) = &*self.lock_answer();
-        let garbage = || Error::protocol_violation(&self.name);
+        let garbage = || Error::ProtocolViolation { name: name.clone() };
         // It begins with an empty block, or with the address for its channels.
         let begun = spawn::split_block(bytes);
         let rest = begun.map_or(&bytes[..], |(_, rest)| rest);
@@ -388,13 +389,13 @@ impl<R: Message> Child<R> {
             None if rest.is_empty() || exit != Exit::Code(0) => {
                 let explained = begun.is_some() || self.killed.load(Relaxed);
                 let error = if explained { Error::ended } else { Error::never_ready };
-                return Err(error(&self.name, exit));
+                return Err(error(name, exit));
             }
             _ => return Err(garbage()),
         };
         let (outcome, value): (Outcome, _) = postcard::take_from_bytes(answer).map_err(|_| garbage())?;
-        outcome.map_err(|error| Error::remote(*error, &self.name))?;
-        decode(value).map_err(|message| Error::decode(format!("the result of {}", self.name), message))
+        outcome.map_err(|error| Error::remote(*error, name))?;
+        decode(value).map_err(|message| Error::decode(format!("the result of {name}"), message))
     }
 }
 

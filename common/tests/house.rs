@@ -14,13 +14,11 @@ const ORDER: &[&str] = &[
     "os/mod.rs",
     "os/unix/mod.rs",
     "os/unix/signal.rs",
-    "os/unix/memory.rs",
     "os/unix/code.rs",
     "os/unix/fork.rs",
     "os/unix/proc.rs",
     "os/unix/spawn.rs",
     "os/windows/mod.rs",
-    "os/windows/memory.rs",
     "os/windows/code.rs",
     "os/windows/pipe.rs",
     "os/windows/proc.rs",
@@ -62,7 +60,7 @@ const APART: [(&str, &[&str]); 2] = [("pool/", &["pool/", "init.rs"]), ("process
 
 /// Lines of code: what there is today, so that it does not grow. The aim for all files is 3,000.
 const LONGEST_FILE: usize = 350;
-const ALL_FILES: usize = 4_938;
+const ALL_FILES: usize = 4_809;
 
 /// Each file's code, by its path in `src`.
 fn sources() -> BTreeMap<String, Vec<String>> {

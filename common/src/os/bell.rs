@@ -51,12 +51,9 @@ impl<P: From<OwnedHandle> + AsHandle> End<P> {
 impl Ringer {
     pub fn ring(&self) -> io::Result<()> {
         self.check()?;
-        loop {
-            match (&self.pipe).write(&[1]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-                _ => return Ok(()),
-            }
+        match (&self.pipe).write_all(&[1]) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            outcome => outcome,
         }
     }
 }

@@ -28,11 +28,8 @@ impl CodeRef {
     /// Leads nowhere that could be called.
     pub const NONE: CodeRef = CodeRef::from_word(u64::MAX);
 
-    /// `None`: one of the two does not lie in this program's code.
-    pub fn new<E, F: Copy>(caller: Caller<E>, target: F) -> Option<CodeRef> {
-        const { assert!(size_of::<F>() == size_of::<usize>(), "a function pointer") };
-        // SAFETY: a function pointer, as large as a number (checked above), has no invalid bytes as a number.
-        let target = unsafe { std::mem::transmute_copy::<F, usize>(&target) };
+    /// `target` is the address of a function. `None`: one of the two does not lie in this program's code.
+    pub fn new<E>(caller: Caller<E>, target: usize) -> Option<CodeRef> {
         Some(CodeRef {
             caller: distance(caller as *const () as usize)?,
             target: distance(target)?,
@@ -52,7 +49,8 @@ impl CodeRef {
     ///
     /// # Safety
     ///
-    /// The numbers are those of a [`CodeRef::new`] with the same `E`, in a process that runs the same program file.
+    /// The numbers are those of a [`CodeRef::new`] with the same `E`, of a function and a caller that was made for its type, in
+    /// a process that runs the same program file.
     pub unsafe fn call<E>(self, args: &[u8], result: &mut Vec<u8>) -> Option<Result<(), E>> {
         let (caller, target) = (address(self.caller)?, address(self.target)?);
         // SAFETY: at the same distance in the same file lies the same function, of the same type, as the caller promises.

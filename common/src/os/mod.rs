@@ -1,7 +1,7 @@
 //! Everything that the type system cannot vouch for, and everything that differs from system to system.
 //!
-//! This folder holds every `unsafe` block of the crate. [`unix`](self) and `windows` offer the same functions; the rest of
-//! the crate does not know where it runs.
+//! This folder holds every `unsafe` block of the crate. (Shared memory is made by the crate `timeline`, which needs it too.)
+//! [`unix`](self) and `windows` offer the same functions; the rest of the crate does not know where it runs.
 //!
 //! * `spawn`, [`Process`]: run this program again, wait for it, kill it, never a stranger that got its number.
 //! * `inherited`: in the new process, what its parent passed to it.
@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind::NotFound};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use timeline::{create_memory, map_memory, unmap_memory};
 
 mod bell;
 mod code;
@@ -145,6 +146,15 @@ struct Code {
     pub segment: Range<usize>,
     /// Where that file lies. Empty: it is the program, and the system knows it without a name (Linux).
     pub file: PathBuf,
+}
+
+/// The environment variable that tells a new process what it is. `inherited` takes it away again, where that is possible, so
+/// that it does not reach other programs.
+const BOOTSTRAP: &str = "COMMON_BOOTSTRAP";
+
+/// May this process be one made by `spawn`?
+pub(crate) fn is_child() -> bool {
+    std::env::var_os(BOOTSTRAP).is_some()
 }
 
 /// In a new process: what its parent passed to it.

@@ -102,11 +102,6 @@ impl Handshake {
         }
     }
 
-    /// In the child: has its parent ended meanwhile? (Then another process may be its parent now.)
-    pub fn is_orphaned(&self, parent: &Parent) -> bool {
-        parent.ends_within(Duration::ZERO) || !os::process_lives(self.parent.pid)
-    }
-
     /// In the child: checks that its parent wrote this, and runs the same program; takes the name.
     pub fn accept(self, parent: Parent) -> Result<(), &'static str> {
         if self.program != os::fingerprint() {

@@ -77,18 +77,16 @@ pub(crate) fn start(
         Ok((process, from_child, to_child))
     };
     let (process, from_child, to_child) = start().map_err(|error: io::Error| Error::start(name, error))?;
-    match tell(&from_child, &to_child, name, daemon, call.as_ref()) {
-        Ok(answer) => Ok(Started {
-            process,
-            from_child,
-            answer,
-        }),
-        Err(error) => {
-            let _ = process.kill(); // it can fail only if the process has ended
-            process.wait();
-            Err(error)
-        }
-    }
+    let told = tell(&from_child, &to_child, name, daemon, call.as_ref());
+    let answer = told.inspect_err(|_| {
+        let _ = process.kill(); // it can fail only if the process has ended
+        process.wait();
+    })?;
+    Ok(Started {
+        process,
+        from_child,
+        answer,
+    })
 }
 
 /// A function that a new process is to call, and its argument. It may be given to one process after another.
@@ -174,7 +172,7 @@ pub(crate) fn read_start(parent: Parent, handles: Vec<OwnedHandle>) -> Result<Op
     };
     let (message, argument): (StartMessage, _) =
         postcard::take_from_bytes(block).map_err(|_| "what its parent told it makes no sense")?;
-    if message.handshake.is_orphaned(&parent) {
+    if parent.ends_within(Duration::ZERO) {
         return Ok(None);
     }
     message.handshake.accept(parent)?;
@@ -220,7 +218,10 @@ impl IncomingCall {
         }
         let server = channels::open_server().and_then(|(server, address)| {
             *WAITS_AT.lock().unwrap() = Some(address.clone());
-            watch_parent().map(|()| (server, address))
+            if !IS_DAEMON.load(Ordering::Acquire) {
+                watch_parent()?; // a daemon does so already
+            }
+            Ok((server, address))
         });
         // No address: nothing is to be sent.
         let address = server.as_ref().map_or("", |(_, address)| address.as_str());
@@ -252,12 +253,11 @@ pub(crate) fn end_with_parent() -> Result<(), String> {
 }
 
 fn watch_parent() -> Result<(), String> {
-    static WATCHED: AtomicBool = AtomicBool::new(false);
-    let target = os::this_thread();
+    let exit_without_main_thread = os::exit_without_this_thread();
     let watch = move || {
         while !parent_ends_within(Duration::from_secs(1)) {
             if IS_DAEMON.load(Ordering::Acquire) {
-                os::exit_without(target); // it may have ended by itself, which nothing else would ever tell
+                exit_without_main_thread(); // it may have ended by itself, which nothing else would ever tell
             }
         }
         let waits_at = WAITS_AT.lock().unwrap();
@@ -266,9 +266,6 @@ fn watch_parent() -> Result<(), String> {
             os::kill_self()
         }
     };
-    if WATCHED.swap(true, Ordering::AcqRel) {
-        return Ok(());
-    }
     let thread = std::thread::Builder::new()
         .name("common-parent".to_owned())
         .spawn(watch);
@@ -284,11 +281,7 @@ pub(crate) fn write_block(mut pipe: &PipeWriter, head: &[u8], body: &[u8]) -> io
     let _masked = os::mask_sigpipe();
     let length = (head.len() + body.len()) as u64;
     // What is short leaves in one write; what is long is not copied.
-    let (short, long) = if body.len() <= 4096 {
-        (body, &[][..])
-    } else {
-        (&[][..], body)
-    };
+    let (short, long) = body.split_at(if body.len() <= 4096 { body.len() } else { 0 });
     pipe.write_all(&[&length.to_le_bytes(), head, short].concat())?;
     pipe.write_all(long)
 }

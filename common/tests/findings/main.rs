@@ -43,6 +43,7 @@ programs! {
     #[cfg(unix)] words::surroundings::dispatches_on_its_name,
     #[cfg(unix)] words::surroundings::wants_too_much,
     #[cfg(unix)] words::surroundings::may_not_send_signals,
+    #[cfg(target_os = "linux")] words::surroundings::counts_its_children_anew,
     #[cfg(target_os = "linux")] words::surroundings::has_few_threads,
 }
 

@@ -84,13 +84,12 @@ pub(crate) struct Log {
 
 impl Log {
     pub fn create() -> io::Result<Log> {
-        let (words, handle) = os::create_shared_words(SLOTS * SIZE)?;
-        Ok(Log { words, handle })
+        Log::open(os::create_memory(SLOTS * SIZE * size_of::<AtomicU64>())?)
     }
 
     /// The log of the process that passed this handle.
     pub fn open(handle: OwnedHandle) -> io::Result<Log> {
-        let words = os::open_shared_words(&handle, SLOTS * SIZE)?;
+        let words = os::map_words(&handle, SLOTS * SIZE)?;
         Ok(Log { words, handle })
     }
 

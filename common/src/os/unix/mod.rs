@@ -10,18 +10,16 @@ use std::time::Duration;
 
 mod code;
 mod fork;
-mod memory;
 mod proc;
 mod signal;
 mod spawn;
 
 pub(super) use code::code_around;
 pub(crate) use fork::{fork_guard, generation};
-pub(super) use memory::{create_memory, map_memory, unmap_memory};
 pub(crate) use os_pipe::pipe;
-pub(crate) use proc::{Parent, Process, exit_now, exit_without, kill_self, process_lives, this_thread};
+pub(crate) use proc::{Parent, Process, exit_now, exit_without_this_thread, kill_self, process_lives};
 pub(crate) use signal::{mask_signals, mask_sigpipe};
-pub(crate) use spawn::{fill_standard_streams, inherited, is_child, show_name, spawn};
+pub(crate) use spawn::{fill_standard_streams, inherited, show_name, spawn};
 pub(crate) use std::os::fd::{AsFd as AsHandle, BorrowedFd as BorrowedHandle, OwnedFd as OwnedHandle};
 
 /// The same method has another name on Windows.

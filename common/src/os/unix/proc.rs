@@ -179,17 +179,16 @@ pub(crate) fn process_lives(pid: u32) -> bool {
     }
 }
 
-/// The number of this thread, for [`exit_without`].
-pub(crate) fn this_thread() -> usize {
+/// Returns what ends this process if this thread, which began with it, is gone by then. (musl does not tell.)
+pub(crate) fn exit_without_this_thread() -> impl Fn() + Send {
     // SAFETY: a question.
-    unsafe { libc::pthread_self() as usize }
-}
-
-/// Ends this process if that thread, which began with it, is gone. (musl does not tell.)
-pub(crate) fn exit_without(thread: usize) {
-    // SAFETY: the first thread's number stays its own as long as there is the process. No signal is sent.
-    if unsafe { libc::pthread_kill(thread as libc::pthread_t, 0) } != 0 {
-        exit_now(0)
+    let thread = unsafe { libc::pthread_self() as usize };
+    move || {
+        // SAFETY: the first thread's number stays its own as long as there is the process. No signal is sent. (nix's
+        // `pthread_kill` takes every answer for success.)
+        if unsafe { libc::pthread_kill(thread as libc::pthread_t, 0) } != 0 {
+            exit_now(0)
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Unix: signals. A library must not let one kill its caller, nor change what its caller decided.
 //!
 //! Invariant: every signal that a system call of this crate raises (SIGPIPE, SIGXFSZ) is taken away again before its thread
-//! can notice it, whatever the program does with such signals. Called by `spawn`, which writes to pipes, by `memory`, which
-//! makes files, and by `channels`, whose crate does not go on after an interrupted system call.
+//! can notice it, whatever the program does with such signals. Called by `spawn`, which writes to pipes, and by `channels`,
+//! whose crate makes files, and does not go on after an interrupted system call.
 
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
@@ -14,7 +14,7 @@ pub(crate) struct Masked {
     own: Vec<Signal>,
 }
 
-pub(super) fn mask(signals: SigSet) -> Masked {
+fn mask(signals: SigSet) -> Masked {
     let before = pending();
     let own = [Signal::SIGPIPE, Signal::SIGXFSZ].into_iter();
     let own = own.filter(|&signal| signals.contains(signal) && !before.contains(signal));

@@ -1,14 +1,14 @@
 //! Unix: how this program is executed again, and how the new process learns what it is.
 //!
 //! `posix_spawn` makes no copy of this process, so its size does not matter. The new process gets its standard streams and
-//! exactly what is passed to it, under the numbers from [`FIRST`] on; a variable in its environment says what it is, whose
-//! child it is, and how many descriptors it got. Invariant: [`inherited`] believes that variable only in the process that it
+//! exactly what is passed to it, under the numbers from [`FIRST`] on; a variable in its environment says its role, its
+//! parent's pid, and how many descriptors it got. Invariant: [`inherited`] believes that variable only in the process that it
 //! was made for. Called by `crate::spawn` in the parent and by `crate::init` in the child.
 
 use super::fork::register_atfork;
 use super::proc::{Parent, Process};
 use super::{BorrowedHandle, OwnedHandle, signal};
-use crate::os::{Inherited, missing};
+use crate::os::{BOOTSTRAP, Inherited, missing};
 #[cfg(not(target_vendor = "apple"))]
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -24,9 +24,6 @@ use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 #[cfg(target_os = "linux")]
 use std::path::{Path, PathBuf};
-
-/// The environment variable that tells a new process what it is: role, parent's pid, number of descriptors.
-const BOOTSTRAP: &str = "COMMON_BOOTSTRAP";
 
 /// The first descriptor after the standard streams.
 const FIRST: RawFd = 3;
@@ -161,11 +158,6 @@ pub(crate) fn fill_standard_streams() {
     while let Some(file) = null().ok().filter(|file| file.as_raw_fd() < FIRST) {
         std::mem::forget(file);
     }
-}
-
-/// May this process be one made by [`spawn`]?
-pub(crate) fn is_child() -> bool {
-    env::var_os(BOOTSTRAP).is_some()
 }
 
 /// In a process made by [`spawn`]: what was passed to it. `Ok(None)` in any other.

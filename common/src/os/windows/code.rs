@@ -7,8 +7,7 @@ use std::ffi::c_void;
 pub(in crate::os) fn code_around(address: usize) -> Option<Code> {
     use windows_sys::Win32::System::Memory::{MEMORY_BASIC_INFORMATION, VirtualQuery};
     let query = |address: usize| {
-        // SAFETY: numbers, which may all be 0.
-        let mut pages: MEMORY_BASIC_INFORMATION = unsafe { std::mem::zeroed() };
+        let mut pages = MEMORY_BASIC_INFORMATION::default();
         // SAFETY: the place for the answer is there, and as large as said. The address is not followed.
         let length = unsafe { VirtualQuery(address as *const c_void, &mut pages, size_of_val(&pages)) };
         (length > 0).then_some(pages)

@@ -4,16 +4,14 @@ use os_pipe::PipeWriter;
 use std::io;
 
 mod code;
-mod memory;
 mod pipe;
 mod proc;
 mod spawn;
 
 pub(super) use code::code_around;
-pub(super) use memory::{create_memory, map_memory, unmap_memory};
 pub(crate) use pipe::{is_readable, pipe};
 pub(crate) use proc::{Parent, Process, kill_self, process_lives};
-pub(crate) use spawn::{fill_standard_streams, inherited, is_child, show_name, spawn};
+pub(crate) use spawn::{fill_standard_streams, inherited, show_name, spawn};
 pub(crate) use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 
 /// The same method has another name on Unix.
@@ -46,10 +44,9 @@ pub(crate) fn generation() -> u32 {
 pub(crate) fn exit_now(code: i32) -> ! {
     std::process::exit(code)
 }
-pub(crate) fn this_thread() -> usize {
-    0
+pub(crate) fn exit_without_this_thread() -> impl Fn() + Send {
+    || {}
 }
-pub(crate) fn exit_without(_thread: usize) {}
 
 /// What a function of the system says of its success: 0 is failure.
 pub(super) fn check(outcome: i32) -> io::Result<()> {

@@ -3,18 +3,17 @@
 //! Invariant: while a process's handle is held, no other process gets its number. Called by `crate::spawn`, `process` and
 //! `pool`.
 
-use super::{BorrowedHandle, OwnedHandle, check, is_readable};
+use super::{AsHandle, BorrowedHandle, OwnedHandle, is_readable};
 use crate::os::{Change, Event, Exit, time_left};
 use crate::timeline;
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle};
+use std::os::windows::io::{AsRawHandle, HandleOrNull};
 use std::process::Child;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use windows_sys::Win32::Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, GetExitCodeProcess, INFINITE, OpenProcess, PROCESS_SYNCHRONIZE, TerminateProcess,
-    WaitForSingleObject,
+    GetCurrentProcess, INFINITE, OpenProcess, PROCESS_SYNCHRONIZE, TerminateProcess, WaitForSingleObject,
 };
 
 /// Ends this process at once: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
@@ -30,15 +29,20 @@ const KILLED: u32 = 1;
 /// A process that this one started.
 pub(crate) struct Process {
     pid: u32,
+    child: Mutex<Child>,
+    /// Another handle of the child: what waits for its end does not keep others from killing it.
     pub(super) handle: OwnedHandle,
     exit: OnceLock<Exit>,
 }
 
 impl Process {
-    pub(super) fn new(child: Child) -> Process {
-        let (pid, exit) = (child.id(), OnceLock::new());
-        let handle = child.into();
-        Process { pid, handle, exit }
+    pub(super) fn new(child: Child) -> io::Result<Process> {
+        Ok(Process {
+            pid: child.id(),
+            handle: child.as_handle().try_clone_to_owned()?,
+            child: Mutex::new(child),
+            exit: OnceLock::new(),
+        })
     }
 
     pub fn pid(&self) -> u32 {
@@ -48,10 +52,9 @@ impl Process {
     /// How it ended, if it did.
     pub fn try_wait(&self) -> Option<Exit> {
         let exit = || {
-            let mut code = 0;
-            // SAFETY: the handle is open, and the place for the answer is there.
-            let told = check(unsafe { GetExitCodeProcess(self.handle.as_raw_handle(), &mut code) });
-            let exit = told.map_or(Exit::Unknown, |()| Exit::Code(code as i32)); // the codes for faults too
+            let told = self.child.lock().unwrap().try_wait();
+            let code = told.ok().flatten().and_then(|status| status.code());
+            let exit = code.map_or(Exit::Unknown, Exit::Code); // the codes for faults too
             timeline::ended(self.pid, exit.exitcode());
             exit
         };
@@ -90,23 +93,15 @@ impl Process {
 
     /// Exit code 1. Nothing happens to a process that has ended.
     pub fn kill(&self) -> io::Result<()> {
-        // SAFETY: the handle is open.
-        match check(unsafe { TerminateProcess(self.handle.as_raw_handle(), KILLED) }) {
-            Err(error) if !wait_ended(&self.handle, Duration::from_secs(1)) => Err(error),
-            _ => Ok(()), // one that is just ending refuses
-        }
+        self.child.lock().unwrap().kill()
     }
 }
 
 /// Does any process of this number live?
 pub(crate) fn process_lives(pid: u32) -> bool {
-    // SAFETY: numbers.
-    let handle = unsafe { OpenProcess(PROCESS_SYNCHRONIZE, 0, pid) };
-    if handle.is_null() {
-        return false;
-    }
-    // SAFETY: a new handle, ours alone.
-    !wait_ended(&unsafe { OwnedHandle::from_raw_handle(handle) }, Duration::ZERO)
+    // SAFETY: numbers. If there is an answer, it is a new handle, ours alone.
+    let handle = unsafe { HandleOrNull::from_raw_handle(OpenProcess(PROCESS_SYNCHRONIZE, 0, pid)) };
+    OwnedHandle::try_from(handle).is_ok_and(|process| !wait_ended(&process, Duration::ZERO))
 }
 
 /// The process that started this one, as seen from here.

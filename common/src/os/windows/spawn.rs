@@ -7,11 +7,10 @@
 
 use super::proc::{Parent, Process, wait_ended};
 use super::{BorrowedHandle, OwnedHandle, check};
-use crate::os::{Inherited, missing};
+use crate::os::{BOOTSTRAP, Inherited, missing};
 use std::env;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::mem::ManuallyDrop;
 use std::os::windows::io::{AsHandle, AsRawHandle, FromRawHandle, IntoRawHandle, RawHandle};
 use std::process::Command;
 use std::ptr::null_mut;
@@ -23,10 +22,6 @@ use windows_sys::Win32::System::Console::{
     CTRL_C_EVENT, GetConsoleMode, STD_INPUT_HANDLE, SetConsoleCtrlHandler, SetStdHandle,
 };
 use windows_sys::Win32::System::Threading::GetCurrentProcess;
-
-/// The environment variable that tells a new process what it is. `inherited` takes it away again, so that it does not reach
-/// other programs.
-const BOOTSTRAP: &str = "COMMON_BOOTSTRAP";
 
 /// Words in the line that the parent writes, besides numbers: what the standard input is if it is not a handle to be taken
 /// over. A console is opened anew; its handles are good in one process only.
@@ -56,7 +51,7 @@ pub(crate) fn spawn(
     }
     let child = command.spawn().map_err(|error| missing(error, &program))?;
     drop(command); // and with it our copies of the pipe ends
-    let process = Process::new(child);
+    let process = Process::new(child)?;
     // What is meant for it is given to it, and it is told where that is.
     let hand_over = || {
         let own_stdin = io::stdin();
@@ -86,11 +81,6 @@ pub(crate) fn spawn(
     Ok(process)
 }
 
-/// May this process be one made by [`spawn`]?
-pub(crate) fn is_child() -> bool {
-    env::var_os(BOOTSTRAP).is_some()
-}
-
 /// In a process made by [`spawn`]: what was passed to it. `Ok(None)` in any other.
 pub(crate) fn inherited() -> Result<Option<Inherited>, &'static str> {
     let Ok(role) = env::var(BOOTSTRAP) else {
@@ -105,14 +95,13 @@ pub(crate) fn inherited() -> Result<Option<Inherited>, &'static str> {
 }
 
 fn take_over(role: String) -> io::Result<Inherited> {
-    let pipe = io::stdin().as_raw_handle();
-    // SAFETY: it is what `spawn` made the standard input of this process, which has just begun. It is never closed: C's
-    // library remembers it too, and what that reads from it should be the end of a file, not bytes for another reader.
-    let mut pipe = ManuallyDrop::new(unsafe { File::from_raw_handle(pipe) });
+    // What `spawn` made the standard input of this process. It is never closed: C's library remembers it too, and what that
+    // reads from it should be the end of a file, not bytes for another reader.
+    let pipe = io::stdin();
     // SAFETY: a flag of an open handle. It goes no further.
     unsafe { SetHandleInformation(pipe.as_raw_handle(), HANDLE_FLAG_INHERIT, 0) };
     let mut line = String::new();
-    pipe.read_to_string(&mut line)?;
+    File::from(pipe.as_handle().try_clone_to_owned()?).read_to_string(&mut line)?;
     let line = line.strip_suffix('\n').ok_or(io::ErrorKind::UnexpectedEof)?;
     let mut words = line.split(' ');
 

@@ -284,6 +284,29 @@ fn w11_a_signal_that_cannot_be_sent_is_not_something_that_could_not_be_started()
     assert!(lines.len() == 2 && lines.iter().all(is_right), "{lines:?}");
 }
 
+/// Processes are counted anew there: a child that looks for its parent's number finds nobody.
+#[cfg(target_os = "linux")]
+pub fn counts_its_children_anew() {
+    use nix::sched::{CloneFlags, unshare};
+    common::init();
+    match unshare(CloneFlags::CLONE_NEWPID) {
+        Ok(()) => println!("{:?}", Process::new(square, 3).start().and_then(|p| p.join())),
+        Err(_) => println!("skipped"),
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_child_in_another_namespace_of_process_numbers_is_no_orphan() {
+    let _careful = careful(30);
+    let mut command = program("words::surroundings::counts_its_children_anew");
+    let run = testing::run_with(&mut command, Duration::from_secs(20));
+    match run.success().lines()[..] {
+        ["skipped"] => eprintln!("skipped: only root can make such a namespace"),
+        ref lines => assert_eq!(lines, ["Ok(9)"]),
+    }
+}
+
 /// Starts a daemon and a pool when only so many processes and threads more are to be had.
 #[cfg(target_os = "linux")]
 pub fn has_few_threads() {

@@ -2,13 +2,14 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::os::windows::io::{AsRawHandle, FromRawHandle};
-use std::ptr::null;
+use std::os::windows::io::{AsRawHandle, HandleOrNull};
+use std::ptr::{NonNull, null};
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
 use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
 use windows_sys::Win32::System::Console::{CONSOLE_SCREEN_BUFFER_INFO, GetConsoleScreenBufferInfo};
-use windows_sys::Win32::System::Memory::{CreateFileMappingW, FILE_MAP_ALL_ACCESS, MapViewOfFile, PAGE_READWRITE};
+use windows_sys::Win32::System::Memory::{
+    CreateFileMappingW, FILE_MAP_ALL_ACCESS, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, PAGE_READWRITE, UnmapViewOfFile,
+};
 use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
 
 pub(crate) use std::os::windows::io::OwnedHandle;
@@ -75,29 +76,29 @@ pub(crate) fn describe_exit(exitcode: i32) -> String {
     }
 }
 
-/// New shared memory, all zero, which is never unmapped; another process opens it with the handle.
-pub(crate) fn create_shared_words(count: usize) -> io::Result<(&'static [AtomicU64], OwnedHandle)> {
-    let size = count * size_of::<AtomicU64>();
-    let (high, low) = ((size as u64 >> 32) as u32, size as u32);
-    // SAFETY: no pointer is passed: the memory has neither a name nor a file nor special rights.
-    let handle = unsafe { CreateFileMappingW(INVALID_HANDLE_VALUE, null(), PAGE_READWRITE, high, low, null()) };
-    if handle.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it is not null, so it is a new handle, which nobody else closes.
-    let handle = unsafe { OwnedHandle::from_raw_handle(handle) };
-    Ok((open_shared_words(&handle, count)?, handle))
+/// New memory that several processes see, zero at first: the handle by which this process and others map it.
+pub fn create_memory(length: usize) -> io::Result<OwnedHandle> {
+    let (high, low) = ((length as u64 >> 32) as u32, length as u32);
+    // SAFETY: new memory without a name or a file. If there is an answer, it is a new handle, ours alone.
+    let handle = unsafe {
+        let file = INVALID_HANDLE_VALUE; // none: memory only
+        HandleOrNull::from_raw_handle(CreateFileMappingW(file, null(), PAGE_READWRITE, high, low, null()))
+    };
+    OwnedHandle::try_from(handle).map_err(|_| io::Error::last_os_error())
 }
 
-/// The memory behind a handle from [`create_shared_words`].
-pub(crate) fn open_shared_words(handle: &OwnedHandle, count: usize) -> io::Result<&'static [AtomicU64]> {
-    let size = count * size_of::<AtomicU64>();
-    // SAFETY: a new view where the system finds room overlaps no other memory.
-    let view = unsafe { MapViewOfFile(handle.as_raw_handle(), FILE_MAP_ALL_ACCESS, 0, 0, size) };
-    if view.Value.is_null() {
-        return Err(io::Error::last_os_error()); // also if the memory is smaller than that
-    }
-    // SAFETY: the view has `count` words, since it could be made, begins at a page, is never unmapped, and is accessed only
-    // as atomics, for which every bit pattern is valid.
-    Ok(unsafe { std::slice::from_raw_parts(view.Value.cast(), count) })
+/// Maps that memory. If it is smaller, that is an error of the system's.
+pub fn map_memory(handle: &OwnedHandle, length: usize) -> io::Result<NonNull<c_void>> {
+    // SAFETY: a new view at an address that the system chooses touches no other memory.
+    let view = unsafe { MapViewOfFile(handle.as_raw_handle(), FILE_MAP_ALL_ACCESS, 0, 0, length) };
+    NonNull::new(view.Value).ok_or_else(io::Error::last_os_error)
+}
+
+/// # Safety
+///
+/// It is what [`map_memory`] returned, and there is no reference into it any more.
+pub unsafe fn unmap_memory(start: NonNull<c_void>, _length: usize) {
+    let view = MEMORY_MAPPED_VIEW_ADDRESS { Value: start.as_ptr() };
+    // SAFETY: as the caller promises.
+    unsafe { UnmapViewOfFile(view) };
 }
