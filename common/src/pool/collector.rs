@@ -1,9 +1,9 @@
 //! What a pool's handle and its threads share, and the thread that takes results in.
 //!
-//! **Submitters never wait.** They leave jobs in the inbox. If the queue is *hungry* (it has nothing to dispatch), and nobody
-//! holds it, they dispatch by themselves; who holds it says whether it is hungry before letting it go, and looks into the inbox
-//! afterwards. All of this is said under the inbox's lock, so one of the two comes first: either the submitter finds the queue free,
-//! or the holder finds the job. If the queue is not hungry, workers have enough to do, and the collector will look into the
+//! **Submitters never wait.** They leave jobs in the inbox. If the queue has no *backlog* (no job waits in it for a worker), and
+//! nobody holds it, they dispatch by themselves; who holds it says whether there is a backlog before letting it go, and looks into
+//! the inbox afterwards. All of this is said under the inbox's lock, so one of the two comes first: either the submitter finds the
+//! queue free, or the holder finds the job. If there is a backlog, workers have enough to do, and the collector will look into the
 //! inbox when one answers.
 //!
 //! **Nothing is delivered under the lock.** What has to be done when it is free again gathers in an [`Output`].
@@ -24,13 +24,14 @@ use std::time::Duration;
 /// How many jobs a submitter sends ahead to a worker. The collector sends more.
 const SUBMITTERS_AHEAD: usize = 64;
 
+#[derive(Default)]
 struct Inbox {
     jobs: VecDeque<Job>,
     /// How many jobs, and how many items, were accepted.
     sequence: u64,
     items: usize,
-    /// The queue has nothing to dispatch.
-    hungry: bool,
+    /// The queue has jobs that wait for a worker.
+    backlog: bool,
 }
 
 /// What a pool's handle and its threads share.
@@ -61,15 +62,9 @@ impl Shared {
     /// See [`Queue::new`].
     pub fn new(workers: usize, max_tasks: u64, least: usize, (bell, sleeper): (Ringer, Sleeper)) -> Shared {
         let unobserved = Arc::new(Unobserved::default());
-        let inbox = Inbox {
-            jobs: VecDeque::new(),
-            sequence: 0,
-            items: 0,
-            hungry: true,
-        };
         Shared {
             queue: Mutex::new(Queue::new(workers, max_tasks, least, unobserved.clone())),
-            inbox: Mutex::new(inbox),
+            inbox: Mutex::new(Inbox::default()),
             changed: Condvar::new(),
             gate: Mutex::new(()),
             shutting_down: AtomicBool::new(false),
@@ -99,9 +94,9 @@ impl Shared {
         inbox.sequence += 1;
         inbox.items += job.count as usize;
         inbox.jobs.push_back(job);
-        let hungry = inbox.hungry;
+        let backlog = inbox.backlog;
         drop(inbox);
-        if hungry {
+        if !backlog {
             self.empty_inbox(&mut Output::default());
         }
     }
@@ -127,9 +122,9 @@ impl Shared {
 
     /// Lets the queue go, then does what is to be done.
     fn release(&self, mut queue: MutexGuard<Queue>, out: &mut Output) {
-        let hungry = queue.is_empty();
-        if hungry != std::mem::replace(&mut queue.hungry, hungry) {
-            self.lock_inbox().hungry = hungry;
+        let backlog = queue.has_backlog();
+        if backlog != std::mem::replace(&mut queue.told_backlog, backlog) {
+            self.lock_inbox().backlog = backlog;
         }
         if queue.shutting_down {
             self.shutting_down.store(true, SeqCst);
@@ -156,7 +151,7 @@ impl Shared {
     /// Did a submitter leave something that nobody else will look at?
     fn is_wanted(&self) -> bool {
         let inbox = self.lock_inbox();
-        inbox.hungry && !inbox.jobs.is_empty()
+        !inbox.backlog && !inbox.jobs.is_empty()
     }
 
     /// Items that were accepted and are not delivered yet.

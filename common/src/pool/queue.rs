@@ -45,6 +45,7 @@ pub(super) const FEW: usize = 2;
 /// The load of a worker that cannot take a job.
 const CANNOT_TAKE: usize = usize::MAX;
 
+#[derive(Default)]
 pub(super) struct Queue {
     jobs: VecDeque<Job>,
     slots: Vec<Slot>,
@@ -58,8 +59,8 @@ pub(super) struct Queue {
     /// How many jobs may be in flight per worker at first.
     least: usize,
     unobserved: Arc<Unobserved>,
-    /// What the inbox was told: there is nothing to dispatch.
-    pub hungry: bool,
+    /// Whether there is a backlog, as the inbox was told.
+    pub told_backlog: bool,
     /// No worker is started any more: nothing is left to do, or nothing shall be done.
     pub shutting_down: bool,
     /// Why no worker can be had.
@@ -72,19 +73,12 @@ pub(super) struct Queue {
 impl Queue {
     pub fn new(workers: usize, max_tasks: u64, least: usize, unobserved: Arc<Unobserved>) -> Queue {
         Queue {
-            jobs: VecDeque::new(),
             slots: (0..workers).map(|_| Slot::new(max_tasks, least, &unobserved)).collect(),
-            loads: Vec::new(),
             strikes: vec![0; workers],
-            newest: 0,
             max_tasks,
             least,
             unobserved,
-            hungry: true,
-            shutting_down: false,
-            failed: None,
-            never_ready: None,
-            was_ready: false,
+            ..Queue::default()
         }
     }
 
@@ -101,9 +95,9 @@ impl Queue {
         }
     }
 
-    /// Has every job been dispatched?
-    pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty()
+    /// Do jobs wait for a worker?
+    pub fn has_backlog(&self) -> bool {
+        !self.jobs.is_empty()
     }
 
     /// Gives jobs to workers, to each at most `ahead` ahead.
@@ -286,7 +280,7 @@ impl Queue {
         let slot = std::mem::replace(slot, Slot::new(self.max_tasks, self.least, &self.unobserved));
         self.take_back(jobs);
         for sent in slot.in_flight.sent {
-            self.fail(sent, &error, out);
+            self.fail(sent.job, sent.answered, &error, out);
         }
         (!slot.ready).then_some((error, own_fault))
     }
@@ -330,25 +324,19 @@ impl Queue {
     fn fail_all(&mut self, error: &Error, out: &mut Output) {
         for worker in 0..self.slots.len() {
             for sent in std::mem::take(&mut self.slots[worker].in_flight.sent) {
-                self.fail(sent, error, out);
+                self.fail(sent.job, sent.answered, error, out);
             }
         }
         for job in std::mem::take(&mut self.jobs) {
-            let sent = Sent {
-                job,
-                first: 0,
-                newest: 0,
-                answered: 0,
-            };
-            self.fail(sent, error, out);
+            self.fail(job, 0, error, out);
         }
     }
 
-    fn fail(&self, sent: Sent, error: &Error, out: &mut Output) {
-        for answered in sent.answered..sent.job.count {
+    /// Fails the items of a job that are not `answered`.
+    fn fail(&self, job: Job, answered: u32, error: &Error, out: &mut Output) {
+        for item in answered..job.count {
             let failure = Failure::new(error.clone(), &self.unobserved);
-            let index = sent.job.index + answered as usize;
-            out.push(sent.job.handler.clone(), index, Outcome::Failed(failure));
+            out.push(job.handler.clone(), job.index + item as usize, Outcome::Failed(failure));
         }
     }
 }
