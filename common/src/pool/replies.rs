@@ -93,7 +93,7 @@ impl Replies {
             length => (u64::from(length), words(length as usize) <= *left),
         };
         let early = matches!(header.kind, Kind::Started | Kind::Ready | Kind::NotReady);
-        if !whole || (!early && (due.is_empty() || !header.is_of(due.start))) {
+        if !whole || !(early || header.is_of(due.start)) {
             return Err(Damaged);
         }
         let mut item = Vec::new();

@@ -237,3 +237,82 @@ fn whatever_a_worker_writes_into_its_page_harms_at_most_one_item() {
         "{unharmed}, {replaced}, {lost}"
     );
 }
+
+/// A worker that is ready, and has begun the first of two items, if there is `something_due`.
+fn worker_at_work(something_due: bool) -> World {
+    let mut world = World::new(Rng(0), 1, u64::MAX, 60);
+    while !world.shared.queue().slot(0).ready {
+        world.advance(0);
+        world.collect();
+    }
+    if something_due {
+        world.submit_items(2);
+        while !world.workers[0].as_ref().unwrap().is_in_task() {
+            world.advance(0);
+        }
+    }
+    world
+}
+
+/// Was it ended because it had written these words as results?
+fn is_ended_for(words: &[u64], something_due: bool) -> bool {
+    let mut world = worker_at_work(something_due);
+    taint(&world);
+    let link = world.workers[0].as_ref().unwrap().link.clone();
+    let ring = &link.page.results;
+    let tail = ring.tail.load(Relaxed);
+    (tail..).zip(words).for_each(|(at, &word)| ring.write(at, word));
+    ring.tail.store(tail + words.len() as u64, Relaxed);
+    world.collect();
+    link.process.killed.load(Relaxed)
+}
+
+#[test]
+fn a_worker_that_says_what_is_not_due_is_ended() {
+    let reply = |kind, item, length: usize| ResultHeader::new(kind, item, length as u32).to_word();
+    let value = reply(Kind::Value, 0, 8);
+    assert!(!is_ended_for(&[value, 0], true), "the value that is due");
+    assert!(
+        !is_ended_for(&[reply(Kind::Value, 0, LARGE as usize), INLINE as u64 + 1, 0], true),
+        "a large one"
+    );
+    for (what, words) in [
+        ("another item's value", vec![reply(Kind::Value, 1, 8), 0]),
+        ("the same value twice", vec![value, 0, value, 0]),
+        (
+            "another item's large value",
+            vec![reply(Kind::Value, 1, LARGE as usize), INLINE as u64 + 1],
+        ),
+        ("another item's error", vec![reply(Kind::Error, 1, 8), 0]),
+        ("an error that says nothing", vec![reply(Kind::Error, 0, 0)]),
+        ("a request for a small task", vec![reply(Kind::Request, 0, 0)]),
+        ("a value that is not all there", vec![value]),
+        ("an error that is not all there", vec![reply(Kind::Error, 0, 9), 0]),
+        (
+            "a value too long for one piece",
+            vec![reply(Kind::Value, 0, INLINE + 1); 2],
+        ),
+        (
+            "a large value without a length",
+            vec![reply(Kind::Value, 0, LARGE as usize)],
+        ),
+        (
+            "a large value that is small",
+            vec![reply(Kind::Value, 0, LARGE as usize), 8, 0],
+        ),
+        ("a kind that there is not", vec![7 << 60]),
+        ("nothing", vec![0]),
+        ("more than a ring holds", vec![value; CAPACITY as usize + 1]),
+        ("that it begins", vec![reply(Kind::Started, 0, 0)]),
+        ("that it is ready", vec![reply(Kind::Ready, 0, 0)]),
+        ("that it is not ready", vec![reply(Kind::NotReady, 0, 0)]),
+    ] {
+        assert!(is_ended_for(&words, true), "it says {what}");
+    }
+    for kind in [Kind::Value, Kind::Error, Kind::Request] {
+        assert!(
+            is_ended_for(&[reply(kind, 0, 0)], false),
+            "{kind:?}, with nothing to do"
+        );
+    }
+}
