@@ -631,8 +631,9 @@ fn b31_an_initializer_that_always_fails_is_an_error_for_everybody_after_a_few_tr
             pool.imap(square, 0..).next(),
             Some(Err(Error::Initializer(_)))
         ));
+        // Six for each worker; one that is ahead of the other goes on, at ever longer intervals.
         let tries = events.notes().len();
-        assert!((2..=12).contains(&tries), "{tries} tries");
+        assert!((12..=40).contains(&tries), "{tries} tries");
         assert!(matches!(pool.close().join(), Err(Error::Initializer(_))));
     }
 }

@@ -68,11 +68,9 @@ impl Process {
     /// As [`wait`](Process::wait), but tells too when it is stopped (by SIGSTOP and the like) and when it goes on. (Not on
     /// macOS, where WNOWAIT is not reliable.) No descriptor is needed for this.
     pub fn wait_for_change(&self) -> Change {
+        let changes = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED;
         while !cfg!(target_vendor = "apple") && self.try_wait().is_none() {
-            match child_state(
-                self.pid,
-                libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED | libc::WNOWAIT,
-            ) {
+            match child_state(self.pid, changes | libc::WNOWAIT) {
                 Ok(libc::CLD_STOPPED) => {
                     let _ = child_state(self.pid, libc::WSTOPPED | libc::WNOHANG); // once is enough
                     return Change::Stopped;

@@ -239,7 +239,7 @@ fn h12_b55_an_idle_worker_whose_pipes_are_held_is_missed_when_it_is_killed() {
     let_go(&events);
 }
 
-/// Ends this thread, and leaves the process to its other ones. (Of that, musl tells nobody: see `os::exit_without`.)
+/// Ends this thread, and leaves the process to its other ones. (Of that, musl tells nobody: see `os::exit_without_this_thread`.)
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn end_the_thread(_: ()) {
     // SAFETY: it never returns, and nobody waits for what lies on this stack.
