@@ -93,7 +93,7 @@ impl Exercise {
             let mut started = self.program(&mut crate::trace::command(&self.program));
             let mut tracer = Tracer::attach(&mut started.program, Absent::Nobody)?;
             let until = Instant::now() + 2 * LIMIT * crate::slowness() as u32;
-            let watched = tracer.watch(&mut started.program, until, |_, _| false);
+            let watched = tracer.watch(&mut started.program, until, |_| false);
             let tracees = tracer.finish(&mut started.program);
             watched.unwrap_or_else(|why| panic!("{why}"));
             Some((started.finish(), tracees))
@@ -115,7 +115,7 @@ impl Exercise {
         return self.part(
             Absent::Process(n),
             Duration::from_secs(2) * crate::slowness() as u32,
-            |_, _| false,
+            |_| false,
         );
         #[cfg(not(target_os = "linux"))]
         {
@@ -124,14 +124,14 @@ impl Exercise {
         }
     }
 
-    /// Runs the program, but the `n`th thread that it starts (from 1 on) does not begin. Tells what has been printed until the
-    /// program's end, until `enough` is true of that and of what was started, or within that time.
+    /// Runs the program, but the `n`th thread that it starts (from 1 on) does not begin until `enough` is true of what is printed.
+    /// Tells what has been printed until the program's end, or within that time.
     ///
-    /// Whatever waits for that thread must be missing, and nothing else.
+    /// Whatever waits for that thread must be missing until then, and nothing else.
     ///
     /// `None` where that cannot be done: on systems other than Linux.
     #[track_caller]
-    pub fn run_holding(&self, n: usize, time: Duration, enough: impl Fn(&str, &[Tracee]) -> bool) -> Option<String> {
+    pub fn run_holding(&self, n: usize, time: Duration, enough: impl Fn(&str) -> bool) -> Option<String> {
         #[cfg(target_os = "linux")]
         return self.part(Absent::Thread(n), time, enough);
         #[cfg(not(target_os = "linux"))]
@@ -144,7 +144,7 @@ impl Exercise {
     /// Runs the program without somebody, and not always to its end.
     #[cfg(target_os = "linux")]
     #[track_caller]
-    fn part(&self, absent: Absent, time: Duration, enough: impl Fn(&str, &[Tracee]) -> bool) -> Option<String> {
+    fn part(&self, absent: Absent, time: Duration, enough: impl Fn(&str) -> bool) -> Option<String> {
         let mut started = self.program(&mut crate::trace::command(&self.program));
         let mut tracer = Tracer::attach(&mut started.program, absent)?;
         let watched = tracer.watch(&mut started.program, Instant::now() + time, enough);

@@ -83,7 +83,7 @@ mod linux {
         Nobody,
         /// The process ends before it has done anything.
         Process(usize),
-        /// The thread does not even begin: it is held until the end.
+        /// The thread does not begin until enough is seen.
         Thread(usize),
     }
 
@@ -115,14 +115,14 @@ mod linux {
             })
         }
 
-        /// Watches until the program has ended, until enough is seen, or until then. Has it ended?
+        /// Watches until the program has ended, or until then. Has it ended? When enough is seen, nobody is held any more.
         pub fn watch(
             &mut self,
             program: &mut Program,
             until: Instant,
-            enough: impl Fn(&str, &[Tracee]) -> bool,
+            enough: impl Fn(&str) -> bool,
         ) -> Result<bool, String> {
-            while Instant::now() < until && !enough(&program.output()[0], &self.tracees) {
+            while Instant::now() < until {
                 program.traced = self.watched.contains(&self.root);
                 let happened = self.step();
                 if !happened {
@@ -131,6 +131,11 @@ mod linux {
                         .iter_mut()
                         .filter(|it| it.ended.is_none())
                         .for_each(read_name);
+                }
+                if matches!(self.absent, Absent::Thread(_)) && enough(&program.output()[0]) {
+                    let held = self.watched.iter().copied().find(|it| self.is_held(*it));
+                    self.absent = Absent::Nobody;
+                    held.into_iter().for_each(|it| resume(it, None));
                 }
                 let wait = Duration::from_millis(if happened { 0 } else { 1 });
                 if program.listen(Instant::now() + wait)? {
@@ -160,6 +165,22 @@ mod linux {
                 happened = true;
             }
             happened
+        }
+
+        /// Has the program's first process more than one thread? Until they are waited for, it cannot be.
+        fn has_threads(&mut self) -> bool {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.root));
+            let ids = tasks.into_iter().flatten().flatten();
+            let ids = ids.filter_map(|task| Some(Pid::from_raw(task.file_name().to_str()?.parse().ok()?)));
+            let threads: Vec<_> = ids.filter(|id| *id != self.root).collect();
+            // One that was just about to be started when it was killed is not known yet.
+            let unknown: Vec<_> = threads
+                .iter()
+                .copied()
+                .filter(|id| !self.watched.contains(id))
+                .collect();
+            self.watched.extend(unknown);
+            !threads.is_empty()
         }
 
         fn stopped(&mut self, pid: Pid, signal: Signal, event: i32) {
@@ -252,8 +273,10 @@ mod linux {
                 let _ = kill(*pid, Signal::SIGKILL);
             }
             let until = Instant::now() + Duration::from_secs(1);
-            while !self.watched.is_empty() && Instant::now() < until {
-                self.step();
+            while (self.has_threads() || self.watched.len() > 1) && Instant::now() < until {
+                if !self.step() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
             program.traced = false;
             self.tracees

@@ -25,8 +25,8 @@ fn number(threads: &[Tracee], name: &str) -> usize {
 
 /// Where the only line of that text stands.
 #[track_caller]
-fn position(run: &Run, text: &str) -> usize {
-    let lines = run.lines().into_iter().enumerate();
+fn position(printed: &str, text: &str) -> usize {
+    let lines = printed.lines().enumerate();
     let found: Vec<_> = lines.filter(|(_, line)| *line == text).collect();
     let [(position, _)] = found[..] else {
         panic!("the line `{text}` should be there once, not {} times", found.len());
@@ -51,9 +51,9 @@ fn exercise_1() {
     let (run, threads) = observe(&exercise);
     let took = begin.elapsed();
     let of = |name: &str, rounds: u32| {
-        let starts = position(&run, &format!("thread {name} is running..."));
-        let ends = position(&run, &format!("thread {name} ended."));
-        let rounds = (1..=rounds).map(|n| position(&run, &format!("thread {name} >>> {n}")));
+        let starts = position(&run.stdout, &format!("thread {name} is running..."));
+        let ends = position(&run.stdout, &format!("thread {name} ended."));
+        let rounds = (1..=rounds).map(|n| position(&run.stdout, &format!("thread {name} >>> {n}")));
         assert!(
             [starts].into_iter().chain(rounds).chain([ends]).is_sorted(),
             "the lines of {name} are not in order"
@@ -68,7 +68,7 @@ fn exercise_1() {
     );
     let sum = "both threads: 15 rounds.";
     assert!(
-        first.1.max(second.1) < position(&run, sum),
+        first.1.max(second.1) < position(&run.stdout, sum),
         "what both threads return is known only when both have ended"
     );
 
@@ -76,7 +76,7 @@ fn exercise_1() {
     let Some(threads) = threads else { return };
     for (held, other) in [(names[0], names[1]), (names[1], names[0])] {
         let time = took + took / 2 + Duration::from_millis(500);
-        let printed = exercise.run_holding(number(&threads, held), time, |printed, _| says(printed, sum));
+        let printed = exercise.run_holding(number(&threads, held), time, |printed| says(printed, sum));
         let printed = printed.unwrap_or_default();
         assert!(
             !says(&printed, sum),
@@ -102,27 +102,31 @@ fn exercise_2() {
     let parts = |printed: &str| printed.lines().filter(|it| *it == line).count();
     let (run, threads) = observe(&exercise);
     assert_eq!(parts(&run.stdout), 4, "the line `{line}` should be there four times");
-    position(&run, "sum of 1000 numbers: 500500.");
+    position(&run.stdout, "sum of 1000 numbers: 500500.");
 
     let Some(threads) = threads else { return };
     let lived = |it: &Tracee| it.ended.map_or(Duration::MAX, |ended| ended - it.started);
     let takes_time = |it: &Tracee| it.name != "LoopThread" && lived(it) >= Duration::from_millis(300);
-    let adding: Vec<usize> = (1..)
-        .zip(&threads)
-        .filter(|(_, it)| takes_time(it))
-        .map(|(n, _)| n)
-        .collect();
+    let adding: Vec<_> = (1..).zip(&threads).filter(|(_, it)| takes_time(it)).collect();
     assert!(
         adding.len() >= 4,
         "four threads should take 300 ms each, but only {} did",
         adding.len()
     );
-    // Without the first one, the other three do their work.
-    let enough = |printed: &str, _: &[Tracee]| parts(printed) == 3;
+    let alive = |at: Instant| {
+        adding
+            .iter()
+            .filter(move |(_, it)| it.started <= at && it.ended > Some(at))
+    };
+    if adding.iter().any(|(_, it)| alive(it.started).count() >= 4) {
+        return;
+    }
+    // That may be due to a busy machine. Without the first one, the other three do their work.
+    let enough = |printed: &str| parts(printed) == 3;
     let time = Duration::from_secs(3) * testing::slowness() as u32;
-    let printed = exercise.run_holding(adding[0], time, enough).unwrap_or_default();
+    let printed = exercise.run_holding(adding[0].0, time, enough).unwrap_or_default();
     assert!(
-        parts(&printed) == 3,
+        parts(&printed) >= 3,
         "this time the first of the four threads was not let run, and only {} of the other three began to add: they should \
          not wait for each other",
         parts(&printed)
@@ -140,20 +144,12 @@ fn exercise_3() {
          carry the worker's name, so that `main` can count.",
     );
     let begin = Instant::now();
-    let names = ["Worker-1", "Worker-2", "Worker-3"];
     // On a busy machine a thread may get to run so late that there is nothing left to do, or that the others are not done
     // before task 1. Then it is tried again, as long as there is time.
     let threads = loop {
         let (run, threads) = observe(&exercise);
-        let done = (1..=9).map(|task| done(&run.stdout, task).unwrap_or_else(|why| panic!("{why}")));
-        let done: Vec<_> = done.collect();
-        let counts = names.map(|name| done.iter().filter(|(_, by)| *by == name).count());
-        position(&run, "sum of squares: 285.");
-        for (name, count) in names.into_iter().zip(counts) {
-            if count != 0 {
-                position(&run, &format!("{name} did {count} of 9 tasks."));
-            }
-        }
+        let done = work(&run.stdout);
+        let counts = NAMES.map(|name| done.iter().filter(|(_, by)| *by == name).count());
         if counts.iter().all(|count| *count != 0) && done.iter().max() == Some(&done[0]) {
             break threads;
         }
@@ -171,8 +167,8 @@ fn exercise_3() {
     // Without one of the workers, the other two do everything.
     let Some(threads) = threads else { return };
     let time = Duration::from_secs(3) * testing::slowness() as u32;
-    let enough = |printed: &str, _: &[Tracee]| (1..=9).all(|task| done(printed, task).is_ok());
-    for name in names {
+    let enough = |printed: &str| (1..=9).all(|task| done(printed, task).is_ok());
+    for name in NAMES {
         let printed = exercise
             .run_holding(number(&threads, name), time, enough)
             .unwrap_or_default();
@@ -182,7 +178,30 @@ fn exercise_3() {
                 "this time {name} was not let run, and nobody did task {task}: whoever is free should take it"
             );
         }
+        let done = work(&printed);
+        assert!(
+            done.iter().all(|(_, by)| *by != name),
+            "this time {name} was let run only when everything was done, but a line says that it did something"
+        );
     }
+}
+
+const NAMES: [&str; 3] = ["Worker-1", "Worker-2", "Worker-3"];
+
+/// Where the line of each task stands, and who did it; the counts and the sum are right.
+#[track_caller]
+fn work(printed: &str) -> Vec<(usize, &str)> {
+    let tasks: Result<Vec<_>, String> = (1..=9).map(|task| done(printed, task)).collect();
+    let tasks = tasks.unwrap_or_else(|why| panic!("{why}"));
+    for name in NAMES {
+        let count = tasks.iter().filter(|(_, by)| *by == name).count();
+        // A worker that did nothing, which is not its fault on a busy machine, may not be mentioned.
+        if count > 0 || printed.contains(&format!("{name} did ")) {
+            position(printed, &format!("{name} did {count} of 9 tasks."));
+        }
+    }
+    position(printed, "sum of squares: 285.");
+    tasks
 }
 
 /// Where the line stands that says that this task is done, and by whom.
@@ -200,8 +219,6 @@ fn done(printed: &str, task: u32) -> Result<(usize, &str), String> {
         ));
     };
     let name = line.strip_suffix(&end).and_then(|start| start.strip_prefix("thread "));
-    match name {
-        Some(name @ ("Worker-1" | "Worker-2" | "Worker-3")) => Ok((place, name)),
-        _ => Err(format!("no worker says {line:?}")),
-    }
+    let name = name.filter(|name| NAMES.contains(name));
+    Ok((place, name.ok_or_else(|| format!("no worker says {line:?}"))?))
 }
