@@ -213,6 +213,11 @@ impl Started<'_> {
         cfg!(unix) && crate::left::is_child(self.pid(), pid)
     }
 
+    /// Does that process compute, or would it if there was a core for it? Nobody does so on Windows.
+    pub fn is_running(&self, pid: u32) -> bool {
+        cfg!(unix) && crate::left::is_running(pid)
+    }
+
     /// Waits for its end. Fails unless its exit status is 0.
     #[track_caller]
     pub fn finish(mut self) -> Run {
