@@ -3,6 +3,8 @@
 use crate::Run;
 use crate::program::Program;
 use crate::trace::Tracee;
+#[cfg(target_os = "linux")]
+use crate::trace::{Absent, Tracer};
 use std::cell::RefCell;
 use std::env;
 use std::path::PathBuf;
@@ -89,11 +91,9 @@ impl Exercise {
         #[cfg(target_os = "linux")]
         {
             let mut started = self.program(&mut crate::trace::command(&self.program));
-            let mut tracer = crate::trace::Tracer::attach(&mut started.program, None)?;
-            let watched = tracer.watch(
-                &mut started.program,
-                Instant::now() + 2 * LIMIT * crate::slowness() as u32,
-            );
+            let mut tracer = Tracer::attach(&mut started.program, Absent::Nobody)?;
+            let until = Instant::now() + 2 * LIMIT * crate::slowness() as u32;
+            let watched = tracer.watch(&mut started.program, until, |_| false);
             let tracees = tracer.finish(&mut started.program);
             watched.unwrap_or_else(|why| panic!("{why}"));
             Some((started.finish(), tracees))
@@ -112,21 +112,46 @@ impl Exercise {
     #[track_caller]
     pub fn run_without(&self, n: usize) -> Option<String> {
         #[cfg(target_os = "linux")]
-        {
-            let mut started = self.program(&mut crate::trace::command(&self.program));
-            let mut tracer = crate::trace::Tracer::attach(&mut started.program, Some(n))?;
-            let enough = Instant::now() + Duration::from_secs(2) * crate::slowness() as u32;
-            let watched = tracer.watch(&mut started.program, enough);
-            tracer.finish(&mut started.program);
-            watched.unwrap_or_else(|why| panic!("{why}"));
-            started.program.kill();
-            Some(started.stdout())
-        }
+        return self.part(
+            Absent::Process(n),
+            Duration::from_secs(2) * crate::slowness() as u32,
+            |_| false,
+        );
         #[cfg(not(target_os = "linux"))]
         {
             let _ = n;
             None
         }
+    }
+
+    /// Runs the program, but the `n`th thread that it starts (from 1 on) does not begin until `enough` is true of what is printed.
+    /// Tells what has been printed until the program's end, or within that time.
+    ///
+    /// Whatever waits for that thread must be missing until then, and nothing else.
+    ///
+    /// `None` where that cannot be done: on systems other than Linux.
+    #[track_caller]
+    pub fn run_holding(&self, n: usize, time: Duration, enough: impl Fn(&str) -> bool) -> Option<String> {
+        #[cfg(target_os = "linux")]
+        return self.part(Absent::Thread(n), time, enough);
+        #[cfg(not(target_os = "linux"))]
+        {
+            let _ = (n, time, enough);
+            None
+        }
+    }
+
+    /// Runs the program without somebody, and not always to its end.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    fn part(&self, absent: Absent, time: Duration, enough: impl Fn(&str) -> bool) -> Option<String> {
+        let mut started = self.program(&mut crate::trace::command(&self.program));
+        let mut tracer = Tracer::attach(&mut started.program, absent)?;
+        let watched = tracer.watch(&mut started.program, Instant::now() + time, enough);
+        tracer.finish(&mut started.program);
+        watched.unwrap_or_else(|why| panic!("{why}"));
+        started.program.kill();
+        Some(started.stdout())
     }
 }
 
@@ -186,6 +211,11 @@ impl Started<'_> {
     /// Is that a process that it has started, and that has not ended? (Faster than to look at all.)
     pub fn has_child(&self, pid: u32) -> bool {
         cfg!(unix) && crate::left::is_child(self.pid(), pid)
+    }
+
+    /// Does that process compute, or would it if there was a core for it? Nobody does so on Windows.
+    pub fn is_running(&self, pid: u32) -> bool {
+        cfg!(unix) && crate::left::is_running(pid)
     }
 
     /// Waits for its end. Fails unless its exit status is 0.

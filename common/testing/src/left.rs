@@ -232,9 +232,18 @@ pub(crate) fn children(parent: u32) -> Vec<u32> {
 
 /// Is that one of them?
 pub(crate) fn is_child(parent: u32, pid: u32) -> bool {
+    process(pid).is_some_and(|it| it.parent == parent && !it.state.starts_with('Z'))
+}
+
+/// Does it compute, or would it if there was a core for it? (Or else it waits for something.)
+pub(crate) fn is_running(pid: u32) -> bool {
+    process(pid).is_some_and(|it| it.state.starts_with('R'))
+}
+
+fn process(pid: u32) -> Option<Process> {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => process_of_stat(&stat).is_some_and(|it| it.parent == parent && !it.state.starts_with('Z')),
-        Err(_) => children(parent).contains(&pid),
+        Ok(stat) => process_of_stat(&stat),
+        Err(_) => processes().into_iter().find(|it| it.pid == pid),
     }
 }
 

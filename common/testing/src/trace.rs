@@ -14,6 +14,8 @@ pub struct Tracee {
     pub parent: u32,
     /// A thread, not a process?
     pub is_thread: bool,
+    /// A thread's name, which it has soon after it was started.
+    pub name: String,
     /// When it was started.
     pub started: Instant,
     /// When it ended, if it has.
@@ -41,7 +43,7 @@ pub(crate) fn command(program: &std::path::Path) -> std::process::Command {
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::Tracer;
+pub(crate) use linux::{Absent, Tracer};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -72,13 +74,22 @@ mod linux {
         watched: Vec<Pid>,
         /// Started by `vfork`, so that they run in their parent's memory until they `exec`.
         in_vfork: Vec<Pid>,
-        /// The process with this number (from 1 on) ends before it has done anything.
-        victim: Option<usize>,
+        /// Who is not to do anything.
+        absent: Absent,
+    }
+
+    /// Of the processes or threads that a program starts, the one with this number (from 1 on) does nothing.
+    pub(crate) enum Absent {
+        Nobody,
+        /// The process ends before it has done anything.
+        Process(usize),
+        /// The thread does not begin until enough is seen.
+        Thread(usize),
     }
 
     impl Tracer {
         /// Begins with a program started by [`command`](super::command). `None`: tracing is not allowed here.
-        pub fn attach(program: &mut Program, victim: Option<usize>) -> Option<Tracer> {
+        pub fn attach(program: &mut Program, absent: Absent) -> Option<Tracer> {
             let root = Pid::from_raw(program.pid() as i32);
             let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
             while !matches!(waitid(Id::Pid(root), flags), Ok(WaitStatus::Stopped(..))) {
@@ -100,15 +111,32 @@ mod linux {
                 tracees: Vec::new(),
                 watched: vec![root],
                 in_vfork: Vec::new(),
-                victim,
+                absent,
             })
         }
 
-        /// Watches until the program has ended, or until then.
-        pub fn watch(&mut self, program: &mut Program, until: Instant) -> Result<bool, String> {
+        /// Watches until the program has ended, or until then. Has it ended? When enough is seen, nobody is held any more.
+        pub fn watch(
+            &mut self,
+            program: &mut Program,
+            until: Instant,
+            enough: impl Fn(&str) -> bool,
+        ) -> Result<bool, String> {
             while Instant::now() < until {
                 program.traced = self.watched.contains(&self.root);
                 let happened = self.step();
+                if !happened {
+                    // Threads that the end of the program ends do not tell of it.
+                    self.tracees
+                        .iter_mut()
+                        .filter(|it| it.ended.is_none())
+                        .for_each(read_name);
+                }
+                if matches!(self.absent, Absent::Thread(_)) && enough(&program.output()[0]) {
+                    let held = self.watched.iter().copied().find(|it| self.is_held(*it));
+                    self.absent = Absent::Nobody;
+                    held.into_iter().for_each(|it| resume(it, None));
+                }
                 let wait = Duration::from_millis(if happened { 0 } else { 1 });
                 if program.listen(Instant::now() + wait)? {
                     return Ok(true);
@@ -139,6 +167,22 @@ mod linux {
             happened
         }
 
+        /// Has the program's first process more than one thread? Until they are waited for, it cannot be.
+        fn has_threads(&mut self) -> bool {
+            let tasks = std::fs::read_dir(format!("/proc/{}/task", self.root));
+            let ids = tasks.into_iter().flatten().flatten();
+            let ids = ids.filter_map(|task| Some(Pid::from_raw(task.file_name().to_str()?.parse().ok()?)));
+            let threads: Vec<_> = ids.filter(|id| *id != self.root).collect();
+            // One that was just about to be started when it was killed is not known yet.
+            let unknown: Vec<_> = threads
+                .iter()
+                .copied()
+                .filter(|id| !self.watched.contains(id))
+                .collect();
+            self.watched.extend(unknown);
+            !threads.is_empty()
+        }
+
         fn stopped(&mut self, pid: Pid, signal: Signal, event: i32) {
             match event {
                 FORK | VFORK | CLONE => {
@@ -149,6 +193,7 @@ mod linux {
                         id: id.as_raw() as u32,
                         parent: pid.as_raw() as u32,
                         is_thread: event == CLONE,
+                        name: String::new(),
                         started: Instant::now(),
                         ended: None,
                         exitcode: None,
@@ -160,6 +205,7 @@ mod linux {
                 EXEC if self.is_victim(pid) => {
                     let _ = kill(pid, Signal::SIGKILL);
                 }
+                STOP if self.is_held(pid) => {} // it is not resumed
                 // A copy by `fork`.
                 STOP if self.is_victim(pid) && !self.is_in_vfork(pid) => {
                     let _ = exit_at_once(pid).or_else(|_| kill(pid, Signal::SIGKILL));
@@ -168,6 +214,7 @@ mod linux {
                 EXIT => {
                     let is_thread = self.tracee(pid).is_some_and(|tracee| {
                         tracee.ended.get_or_insert(Instant::now());
+                        read_name(tracee);
                         tracee.is_thread
                     });
                     if !is_thread {
@@ -187,10 +234,20 @@ mod linux {
             }
         }
 
-        fn is_victim(&mut self, pid: Pid) -> bool {
-            let mut processes = self.tracees.iter().filter(|tracee| !tracee.is_thread);
-            let place = processes.position(|tracee| tracee.id == pid.as_raw() as u32);
-            place.is_some_and(|place| self.victim == Some(place + 1))
+        fn is_victim(&self, pid: Pid) -> bool {
+            matches!(self.absent, Absent::Process(n) if self.is_number(n, pid, false))
+        }
+
+        fn is_held(&self, pid: Pid) -> bool {
+            matches!(self.absent, Absent::Thread(n) if self.is_number(n, pid, true))
+        }
+
+        /// Is that the `n`th process, or thread?
+        fn is_number(&self, n: usize, pid: Pid, is_thread: bool) -> bool {
+            let mut tracees = self.tracees.iter().filter(|tracee| tracee.is_thread == is_thread);
+            tracees
+                .nth(n - 1)
+                .is_some_and(|tracee| tracee.id == pid.as_raw() as u32)
         }
 
         fn is_in_vfork(&self, pid: Pid) -> bool {
@@ -216,8 +273,10 @@ mod linux {
                 let _ = kill(*pid, Signal::SIGKILL);
             }
             let until = Instant::now() + Duration::from_secs(1);
-            while !self.watched.is_empty() && Instant::now() < until {
-                self.step();
+            while (self.has_threads() || self.watched.len() > 1) && Instant::now() < until {
+                if !self.step() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
             program.traced = false;
             self.tracees
@@ -247,6 +306,12 @@ mod linux {
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     fn exit_at_once(_: Pid) -> nix::Result<()> {
         Err(nix::errno::Errno::ENOSYS)
+    }
+
+    fn read_name(tracee: &mut Tracee) {
+        if let Ok(name) = std::fs::read_to_string(format!("/proc/{}/comm", tracee.id)) {
+            tracee.name = name.trim_end().to_owned();
+        }
     }
 
     fn resume(pid: Pid, signal: Option<Signal>) {

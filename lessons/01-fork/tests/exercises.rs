@@ -120,6 +120,13 @@ fn exercise_2() {
         "three children and three grandchildren are six processes, but {} were started",
         seen.len()
     );
+    // The last of the six is a grandchild.
+    let printed = exercise.run_without(6).unwrap_or_default();
+    let said = ids(&printed, "I am grandchild process (").len();
+    assert!(
+        said <= 2,
+        "this time one grandchild ended before it could print anything, but its line was still there. It should print it itself"
+    );
 }
 
 #[test]

@@ -80,6 +80,13 @@ fn exercise_2() {
         "the program started {} processes, not three",
         children.len()
     );
+    for name in ["one", "two", "three"] {
+        let pids = pids_of(&run, name);
+        assert!(
+            children.iter().any(|child| pids == [child.id]),
+            "no child printed the line `Run child process {name} (<pid>)...` with its own pid; the pid there is {pids:?}"
+        );
+    }
     for (child, name) in children.iter().zip(["first", "second", "third"]) {
         let lived = child.ended.map_or(Duration::ZERO, |ended| ended - child.started);
         assert!(
@@ -137,6 +144,11 @@ fn exercise_3() {
         codes == [101, 101, 0],
         "three processes were expected, two that panic (exit code 101) and one that returns (exit code 0); those that were \
          really started have the exit codes {codes:?}"
+    );
+    assert!(
+        pids_of(&run, "test").contains(&children[2].id),
+        "the third process, {}, should print its line, as in the lesson",
+        children[2].id
     );
     assert!(
         !children[0].overlaps(&children[1]) && !children[1].overlaps(&children[2]),

@@ -44,10 +44,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (output, input) = os_pipe::pipe()?; // the pipe: bytes go into `input` and come out of `output`
 
     // Each end moves to the process that uses it. The parent keeps only `output`. If it also held a write end, the reader
-    // of that queue or pipe would never see its end.
-    let pr = Process::new(read, receiver).stdout(input).start()?;
+    // of that queue or pipe would never see its end. The reader starts last: were it there already when another `start`
+    // failed, `?` would wait for it while the parent still holds `sender`.
     let pw1 = Process::new(write, (sender.clone(), "ABC".to_string())).start()?;
     let pw2 = Process::new(write, (sender, "XYZ".to_string())).start()?;
+    let pr = Process::new(read, receiver).stdout(input).start()?;
 
     // This loop stops at end of file: the writers end, then the reader ends, and nobody holds `input` any more.
     for line in BufReader::new(output).lines() {

@@ -58,6 +58,10 @@ fn exercise_2() {
     let panics = run.stderr.matches(" panicked at ").count();
     assert_eq!(panics, 2, "two threads should panic");
     assert!(
+        !run.stderr.contains("thread 'main'"),
+        "two threads should panic beside `main`, but `main` did so itself"
+    );
+    assert!(
         run.stderr.contains("PoisonError"),
         "the second thread's `lock().unwrap()` should panic because of a `PoisonError`: the lock is not poisoned"
     );
