@@ -47,8 +47,8 @@ pub(super) struct Shared {
     /// How many items were delivered.
     delivered: AtomicUsize,
     pub unobserved: Arc<Unobserved>,
-    /// A start takes a dozen descriptors for a moment: two starts at a time are enough.
-    pub starting: [std::sync::Mutex<()>; 2],
+    /// A start takes a dozen descriptors for a moment: one start at a time.
+    pub starting: std::sync::Mutex<()>,
     /// Every worker rings for the collector.
     pub bell: Ringer,
     sleeper: Sleeper,
@@ -70,7 +70,7 @@ impl Shared {
             shutting_down: AtomicBool::new(false),
             delivered: AtomicUsize::new(0),
             unobserved,
-            starting: Default::default(),
+            starting: std::sync::Mutex::new(()),
             bell,
             sleeper,
             over: AtomicBool::new(false),

@@ -471,7 +471,7 @@ impl Pool {
             let (shared, first, initializer) = (self.shared.clone(), first.clone(), initializer.clone());
             let life = move || {
                 supervisor::supervise(&shared, worker, first, |shared, name| {
-                    let _turn = shared.starting[worker % 2].lock();
+                    let _turn = shared.starting.lock();
                     supervisor::start(shared, name, (*initializer).as_ref())
                 });
             };

@@ -262,10 +262,9 @@ pub fn storm() {
 /// Runs a storm for `seconds`, at least for a round of each way, and shows its figures.
 fn run(storm: &str, workers: u64, count: u64, seconds: u64) {
     let place = Events::new();
-    // While a worker is started, its pool has 16 descriptors more than before: 24 are enough for one.
-    let (limits, workers) = match storm {
-        "descriptors" => ("ulimit -n 24", 1),
-        _ => ("true", workers),
+    let limits = match storm {
+        "descriptors" => "ulimit -n 24",
+        _ => "true",
     };
     let mut command = limited(limits, "storms::storm");
     command.args([storm, &place.place()]);

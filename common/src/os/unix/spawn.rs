@@ -44,14 +44,17 @@ pub(crate) fn spawn(
     }
     let behind = FIRST + pass.len() as RawFd;
     let mut actions = PosixSpawnFileActions::init()?;
-    let mut sources = Vec::new();
+    let mut copies = Vec::new();
     let given = stdio.iter().zip(0..);
     let given = given.filter_map(|(given, number)| Some((super::borrow(given.as_ref()?), number)));
     for (source, number) in pass.iter().copied().zip(FIRST..).chain(given) {
-        // Each gets a number above all those that the new process is to have: none is overwritten before it was copied.
-        let copy = fcntl(source, FcntlArg::F_DUPFD_CLOEXEC(behind))?;
-        // SAFETY: `fcntl` made this descriptor just now, and nothing else owns it.
-        sources.push(unsafe { OwnedHandle::from_raw_fd(copy) });
+        // One that might be overwritten before it is copied gets a number above all those that the new process is to have.
+        let mut copy = source.as_raw_fd();
+        if copy < behind {
+            copy = fcntl(source, FcntlArg::F_DUPFD_CLOEXEC(behind))?;
+            // SAFETY: `fcntl` made this descriptor just now, and nothing else owns it.
+            copies.push(unsafe { OwnedHandle::from_raw_fd(copy) });
+        }
         actions.add_dup2(copy, number)?;
     }
     let mut attributes = PosixSpawnAttr::init()?;
