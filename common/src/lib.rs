@@ -222,8 +222,8 @@
 //!    how a function and its argument become bytes; `channels`: how ends of `ipc-channel` travel.
 //! 3. `pool::claim`: who starts a task, settled by one number in shared memory.
 //! 4. `pool::ring`: how tasks and results go through shared memory. `pool::worker`: the worker's side.
-//! 5. `pool::slot`: a worker as the pool sees it. `pool::queue`: which task goes where. `pool::collector`: the thread that takes
-//!    results in.
+//! 5. `pool::replies`: what a worker says, read and checked. `pool::slot`: a worker as the pool sees it. `pool::queue`: which task
+//!    goes where. `pool::collector`: the thread that takes results in.
 //! 6. `pool::supervisor`: a thread for each worker, which starts it, waits for its end and replaces it.
 //! 7. `pool` itself: [`Pool`], and what a caller holds: [`AsyncResult`], [`MapResult`], [`Imap`].
 //! 8. `os`: the systems, and everything `unsafe`. `sync`: locks, which loom replaces where it checks the pool.
