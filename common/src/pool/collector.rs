@@ -97,18 +97,9 @@ impl Shared {
         let backlog = inbox.backlog;
         drop(inbox);
         if !backlog {
-            self.empty_inbox(&mut Output::default());
-        }
-    }
-
-    /// Dispatches what is in the inbox, until it is empty or another thread holds the queue, which will look.
-    fn empty_inbox(&self, out: &mut Output) {
-        while let Ok(mut queue) = self.queue.try_lock() {
-            self.take_inbox(&mut queue, out);
-            queue.dispatch(SUBMITTERS_AHEAD, out);
-            self.release(queue, out);
-            if !self.is_wanted() {
-                return;
+            let mut out = Output::default();
+            if let Some(queue) = self.try_dispatch(&mut out) {
+                self.release(queue, &mut out);
             }
         }
     }
@@ -120,21 +111,33 @@ impl Shared {
         some
     }
 
-    /// Lets the queue go, then does what is to be done.
-    fn release(&self, mut queue: MutexGuard<Queue>, out: &mut Output) {
-        let backlog = queue.has_backlog();
-        if backlog != std::mem::replace(&mut queue.told_backlog, backlog) {
-            self.lock_inbox().backlog = backlog;
-        }
-        if queue.shutting_down {
-            self.shutting_down.store(true, SeqCst);
-        }
-        drop(queue);
-        let delivered = out.flush();
-        // Handlers are dropped by now: `join` knows of failures that nobody will ask for.
-        self.delivered.fetch_add(delivered, SeqCst);
-        if delivered > 0 {
-            self.tell();
+    /// Dispatches what is in the inbox. `None`: another thread holds the queue, which will look.
+    fn try_dispatch(&self, out: &mut Output) -> Option<MutexGuard<'_, Queue>> {
+        let mut queue = self.queue.try_lock().ok()?;
+        self.take_inbox(&mut queue, out);
+        queue.dispatch(SUBMITTERS_AHEAD, out);
+        Some(queue)
+    }
+
+    /// Lets the queue go, and does what is to be done; again, if a submitter has relied on that meanwhile.
+    fn release<'a>(&'a self, queue: MutexGuard<'a, Queue>, out: &mut Output) {
+        let mut held = Some(queue);
+        while let Some(mut queue) = held {
+            let backlog = queue.has_backlog();
+            if backlog != std::mem::replace(&mut queue.told_backlog, backlog) {
+                self.lock_inbox().backlog = backlog;
+            }
+            if queue.shutting_down {
+                self.shutting_down.store(true, SeqCst);
+            }
+            drop(queue);
+            let delivered = out.flush();
+            // Handlers are dropped by now: `join` knows of failures that nobody will ask for.
+            self.delivered.fetch_add(delivered, SeqCst);
+            if delivered > 0 {
+                self.tell();
+            }
+            held = self.is_wanted().then(|| self.try_dispatch(out)).flatten();
         }
     }
 
@@ -167,9 +170,6 @@ impl Shared {
         self.take_inbox(&mut queue, &mut out);
         queue.rebalance(&mut out);
         self.release(queue, &mut out);
-        if self.is_wanted() {
-            self.empty_inbox(&mut out);
-        }
         self.tell();
         outcome
     }
@@ -227,7 +227,7 @@ impl Shared {
             let mut queue = self.lock();
             let awake = queue.fall_asleep();
             self.release(queue, &mut out);
-            if !awake && !self.is_wanted() && !self.over.load(SeqCst) && self.sleeper.wait().is_err() {
+            if !awake && !self.over.load(SeqCst) && self.sleeper.wait().is_err() {
                 std::thread::sleep(Duration::from_millis(1)); // somebody closed the bell: look without it
             }
             self.lock().wake_up();
@@ -243,7 +243,7 @@ impl Shared {
             queue.rebalance(out);
         }
         self.release(queue, out);
-        something || self.is_wanted()
+        something
     }
 
     /// Lets the collector end.

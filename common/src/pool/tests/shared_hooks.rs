@@ -18,9 +18,6 @@ impl Shared {
         let queue = self.lock();
         jobs.into_iter().for_each(|job| self.submit(job));
         self.release(queue, &mut out);
-        if self.is_wanted() {
-            self.empty_inbox(&mut out);
-        }
     }
 
     /// The collector takes in what has come. False: nothing.
@@ -33,7 +30,7 @@ impl Shared {
         let mut queue = self.lock();
         let awake = queue.fall_asleep();
         self.release(queue, out);
-        !awake && !self.is_wanted()
+        !awake
     }
 
     pub fn collector_wakes(&self) {
