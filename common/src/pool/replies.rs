@@ -17,6 +17,9 @@ pub(super) enum Reply {
     Part,
 }
 
+/// Numbers of items. `None`: the worker is not ready yet.
+type Due = Option<Range<u64>>;
+
 /// What comes in pieces, as far as it has come, and how many bytes are to come.
 type Download = (Kind, Vec<u8>, u64);
 
@@ -37,9 +40,9 @@ impl Replies {
         self.results.release(ring);
     }
 
-    /// Reads on, and takes what it reads off from the words that are `left`. The worker has to answer `due`, in this order; values
-    /// of these are appended to `out`.
-    pub fn next(&mut self, ring: &Ring, left: &mut u64, due: Range<u64>, out: &mut Vec<u8>) -> Result<Reply, Damaged> {
+    /// Reads on, and takes what it reads off from the words that are `left`. The worker has to answer `due`, in this order, or,
+    /// if that is `None`, to get ready. Values of these are appended to `out`.
+    pub fn next(&mut self, ring: &Ring, left: &mut u64, due: Due, out: &mut Vec<u8>) -> Result<Reply, Damaged> {
         let (kind, mut item, missing) = match self.download.take() {
             Some(download) => download,
             None => match self.read_values(ring, left, due.clone(), out)? {
@@ -57,9 +60,9 @@ impl Replies {
         Ok(Reply::Part)
     }
 
-    fn read_values(&mut self, ring: &Ring, left: &mut u64, due: Range<u64>, out: &mut Vec<u8>) -> Result<u32, Damaged> {
+    fn read_values(&mut self, ring: &Ring, left: &mut u64, due: Due, out: &mut Vec<u8>) -> Result<u32, Damaged> {
         let mut count = 0;
-        for item in due {
+        for item in due.unwrap_or_default() {
             if *left == 0 {
                 break;
             }
@@ -81,7 +84,7 @@ impl Replies {
     }
 
     /// Reads the head of what is no short value. What is not large comes as a whole.
-    fn read_head(&mut self, ring: &Ring, left: &mut u64, due: Range<u64>) -> Result<Download, Damaged> {
+    fn read_head(&mut self, ring: &Ring, left: &mut u64, due: Due) -> Result<Download, Damaged> {
         let header = ResultHeader::from_word(self.results.pop(ring))?;
         *left -= 1;
         let (length, whole) = match header.length {
@@ -93,7 +96,9 @@ impl Replies {
             length => (u64::from(length), words(length as usize) <= *left),
         };
         let early = matches!(header.kind, Kind::Started | Kind::Ready | Kind::NotReady);
-        if !whole || !(early || header.is_of(due.start)) {
+        // Checked before a length is believed: what is not due would swallow what comes behind it.
+        let is_due = early == due.is_none() && due.is_none_or(|due| !due.is_empty() && header.is_of(due.start));
+        if !whole || !is_due {
             return Err(Damaged);
         }
         let mut item = Vec::new();

@@ -178,10 +178,8 @@ impl Slot {
         let mut left = available;
         while left > 0 {
             let start = out.bytes.len();
-            match self
-                .replies
-                .next(ring, &mut left, self.in_flight.due(), &mut out.bytes)?
-            {
+            let due = self.ready.then(|| self.in_flight.due());
+            match self.replies.next(ring, &mut left, due, &mut out.bytes)? {
                 Reply::Values(count) => {
                     let (handler, index) = self.in_flight.answer(count)?;
                     out.push_values(handler, index, count, start..out.bytes.len());
@@ -202,7 +200,6 @@ impl Slot {
     fn take_in(&mut self, kind: Kind, item: Vec<u8>, out: &mut Output) -> Result<(), Damaged> {
         let content = split_item(&item).unwrap_or_default().0;
         match kind {
-            Kind::Started | Kind::Ready | Kind::NotReady if self.ready => return Err(Damaged), // before the first task
             Kind::Started => self.started = true,
             Kind::Ready => self.ready = true,
             Kind::NotReady => self.not_ready = postcard::from_bytes(content).ok(),

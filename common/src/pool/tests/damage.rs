@@ -315,4 +315,16 @@ fn a_worker_that_says_what_is_not_due_is_ended() {
             "{kind:?}, with nothing to do"
         );
     }
+    // At once, however much is announced: it would swallow what comes behind it.
+    let endless = |kind| [reply(kind, 0, LARGE as usize), u64::MAX];
+    for kind in [Kind::Started, Kind::Ready, Kind::NotReady] {
+        assert!(is_ended_for(&endless(kind), true), "{kind:?} without an end, at work");
+        assert!(is_ended_for(&endless(kind), false), "{kind:?} without an end");
+    }
+    for kind in [Kind::Value, Kind::Error, Kind::Request] {
+        assert!(
+            is_ended_for(&endless(kind), false),
+            "{kind:?} without an end, with nothing to do"
+        );
+    }
 }
