@@ -203,7 +203,7 @@
 //! | cores that [`Pool::per_core`] counts (b26) | those that affinity and the control group leave | all | all of the processor group |
 //! | a limit of open descriptors (b32, b45) | `ulimit -n`: what needs more is [`Error::Start`]; a queued task needs none | the same | there is none |
 //! | Ctrl-C in the terminal (b43) | reaches a [`Process`]; workers of a [`Pool`] ignore it, programs that a task starts do not | the same | the same |
-//! | a target or task that ends only the thread it runs in (h12) | its process is ended within two seconds, and that is the error (with musl, whoever waits for it goes on waiting) | the same | whoever waits for it goes on waiting |
+//! | a target or task that ends only the thread it runs in (h12) | its process is ended within two seconds, and that is the error (with musl, its caller goes on waiting) | the same | its caller goes on waiting |
 //! | stopping a worker (b48) | by SIGSTOP: delays its own tasks only | the same | there is no such signal |
 //! | a child in a test sees the program's arguments (b49) | yes (with musl no: Rust learns them in `main`) | yes (FreeBSD: as with musl) | yes |
 //! | the [`timeline`] of a program that leaves by `exit` (b50) | is drawn | the same | is drawn when the system reports the end, which Wine does not do |

@@ -365,7 +365,7 @@ fn starts_a_process() {
     }
 }
 
-/// A copy of this test that runs as root whoever starts it.
+/// A copy of this test that runs as root, no matter which user starts it.
 #[cfg(target_os = "linux")]
 fn set_uid_copy(folder: &Folder) -> PathBuf {
     use std::os::unix::fs::PermissionsExt;

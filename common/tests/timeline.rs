@@ -206,7 +206,7 @@ fn a_thread_that_asks_has_a_lane() {
     let run = wide("threads");
     let (first, second) = (lane(run.success(), "first"), lane(&run, "second"));
     assert!(count(first, "[") == 1 && count(second, "[") == 1, "{}", run.stderr);
-    // Whoever came second waited as long as the other one had the lock; that one waited for nobody.
+    // The thread that came second waited as long as the other one had the lock; that one waited for nobody.
     let waits = [count(first, "."), count(second, ".")];
     let (short, long) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
     assert!(*long > 5 && *long > 3 * short, "{}", run.stderr);

@@ -67,7 +67,7 @@ impl<'de> Deserialize<'de> for Bytes {
     }
 }
 
-/// So many bytes are there and back at a time.
+/// The number of bytes that are on their way at a time.
 const UNDER_WAY: usize = 16 << 20;
 
 fn echo(bytes: Bytes) -> Bytes {

@@ -12,7 +12,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// So many tasks are out for each worker.
+/// The number of tasks in flight to each worker.
 const OUT: usize = 16;
 
 /// The environment variable that tells this program what it is.

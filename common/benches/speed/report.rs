@@ -28,7 +28,7 @@ impl Unit {
 #[derive(Clone, Copy)]
 pub enum Goal {
     TimesFaster(usize, f64),
-    /// At most so many times slower.
+    /// Slower by at most this factor.
     TimesSlower(usize, f64),
     AtMost(f64),
     /// Or so much of the raw limit.

@@ -127,7 +127,7 @@ impl ResultHandler {
         self.changed.notify_all();
     }
 
-    /// Of a map: its input has ended, and had so many items.
+    /// Of a map: its input has ended, and had this number of items.
     pub fn expect(&self, items: usize) {
         let expect = |results: &mut Results| {
             if let Results::Map(map) = results {

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const LIMIT: Duration = Duration::from_secs(15);
 /// A program that prints more than this is stopped.
 const FLOOD: usize = 250_000;
-/// So many lines of its output are shown.
+/// The number of lines of its output that are shown.
 const LINES: usize = 40;
 /// So much of a line is shown.
 const COLUMNS: usize = 200;
@@ -264,7 +264,7 @@ pub fn on_one_core<T>(start: impl FnOnce() -> T) -> Option<T> {
     }
 }
 
-/// The text in at most so many lines: if there are more, the first and the last ones.
+/// The text in at most `most` lines: if there are more, the first and the last ones.
 fn shorten(text: &str, most: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let cut = |line: &&str| line.chars().take(COLUMNS).chain(['\n']).collect::<String>();

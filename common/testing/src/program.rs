@@ -29,7 +29,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// It may run for `limit` (times [`slowness`]), and print so many bytes.
+    /// It may run for `limit` (times [`slowness`]), and print `most_output` bytes.
     #[track_caller]
     pub fn start(command: &mut Command, limit: Duration, most_output: usize) -> Program {
         let _running = left::Running::new();

@@ -266,7 +266,7 @@ fn h4_what_has_arrived_counts_among_what_is_ahead() {
 
 // The order in which tasks start, and results come.
 
-/// When a task started, and its number. (Not a note: on Windows whoever takes one keeps the others waiting.)
+/// When a task started, and its number. (Not a note: on Windows a process that takes one keeps the others waiting.)
 type Start = (SystemTime, u32);
 
 fn compute(i: u32) -> Start {

@@ -5,7 +5,7 @@ use procspawn::Pool;
 use std::collections::VecDeque;
 use std::time::Instant;
 
-/// So many calls are queued at most: each costs three descriptors until its result is there.
+/// The number of calls that are queued at most: each costs three descriptors until its result is there.
 const AHEAD: usize = 64;
 
 pub fn measure(what: &str, workers: usize, count: u64) -> Option<f64> {

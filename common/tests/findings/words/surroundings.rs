@@ -69,7 +69,7 @@ fn w16_a_task_that_closes_all_descriptors_is_not_said_to_be_killed() {
             // SAFETY: what is tested is what is said of it.
             unsafe { libc::close(descriptor) };
         }
-        // Whoever watches a descriptor has the time to see it.
+        // A thread that watches a descriptor has the time to see it.
         thread::sleep(Duration::from_millis(200));
         7_u8
     };
@@ -307,7 +307,7 @@ fn a_child_in_another_namespace_of_process_numbers_is_no_orphan() {
     }
 }
 
-/// Starts a daemon and a pool when only so many processes and threads more are to be had.
+/// Starts a daemon and a pool when only that number of processes and threads more can be had.
 #[cfg(target_os = "linux")]
 pub fn has_few_threads() {
     common::init();
