@@ -137,7 +137,7 @@ impl Shared {
             if delivered > 0 {
                 self.tell();
             }
-            held = self.is_wanted().then(|| self.try_dispatch(out)).flatten();
+            held = (!backlog && self.is_wanted()).then(|| self.try_dispatch(out)).flatten();
         }
     }
 

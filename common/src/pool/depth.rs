@@ -5,7 +5,7 @@ use crate::sync::{AtomicU64, Instant};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-const MAX_IN_FLIGHT: usize = 128;
+const MAX_IN_FLIGHT: usize = 512;
 
 /// Jobs that are done within this time are worth sending ahead.
 const QUICK: Duration = Duration::from_micros(300);

@@ -144,7 +144,7 @@ impl ResultHandler {
         let mut results = if wait {
             self.wait(None)?
         } else {
-            self.ours().ok_or(Error::ForkedCopy)?
+            self.ours().ok_or_else(|| Error::ForkedCopy)?
         };
         match &mut *results {
             Results::Stream(arrived) => Ok(std::mem::take(arrived)),
@@ -158,7 +158,7 @@ impl ResultHandler {
 
     /// Waits until the results are ready, at most for `timeout`.
     fn wait(&self, timeout: Option<Duration>) -> Result<MutexGuard<'_, Results>, Error> {
-        let results = self.ours().ok_or(Error::ForkedCopy)?;
+        let results = self.ours().ok_or_else(|| Error::ForkedCopy)?;
         if results.ready() {
             return Ok(results);
         }

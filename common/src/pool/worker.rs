@@ -234,8 +234,9 @@ impl<'a> Worker<'a> {
         }
         (self.items, self.result) = (items, result);
         for bytes in [&mut self.items, &mut self.result] {
-            bytes.clear();
-            bytes.shrink_to(MAX_RETAINED);
+            if bytes.capacity() > MAX_RETAINED {
+                *bytes = Vec::new();
+            }
         }
         Ok(())
     }
