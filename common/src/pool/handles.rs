@@ -102,8 +102,11 @@ impl ResultHandler {
     }
 
     /// Not in a copy made by `fork`: there, nobody will deliver, and the lock may be held forever.
-    fn ours(&self) -> Option<MutexGuard<'_, Results>> {
-        (self.watched.load(Relaxed) >> 1 == generation()).then(|| self.lock())
+    fn ours(&self) -> Result<MutexGuard<'_, Results>, Error> {
+        match self.watched.load(Relaxed) >> 1 == generation() {
+            true => Ok(self.lock()),
+            false => Err(Error::ForkedCopy),
+        }
     }
 
     /// Changes the results. True: somebody waits, and there is now what they wait for.
@@ -141,11 +144,7 @@ impl ResultHandler {
 
     /// Of an `imap`: takes all that has come. If `wait`, there is something.
     pub fn take(&self, wait: bool) -> Result<Vec<Arrived>, Error> {
-        let mut results = if wait {
-            self.wait(None)?
-        } else {
-            self.ours().ok_or_else(|| Error::ForkedCopy)?
-        };
+        let mut results = if wait { self.wait(None)? } else { self.ours()? };
         match &mut *results {
             Results::Stream(arrived) => Ok(std::mem::take(arrived)),
             _ => Ok(Vec::new()),
@@ -153,12 +152,12 @@ impl ResultHandler {
     }
 
     fn ready(&self) -> bool {
-        self.ours().is_some_and(|results| results.ready())
+        self.ours().is_ok_and(|results| results.ready())
     }
 
     /// Waits until the results are ready, at most for `timeout`.
     fn wait(&self, timeout: Option<Duration>) -> Result<MutexGuard<'_, Results>, Error> {
-        let results = self.ours().ok_or_else(|| Error::ForkedCopy)?;
+        let results = self.ours()?;
         if results.ready() {
             return Ok(results);
         }

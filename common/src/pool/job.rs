@@ -102,6 +102,11 @@ impl InFlight {
         self.accepted - self.answered
     }
 
+    /// What it is to call next.
+    pub fn function(&self) -> Option<CodeRef> {
+        self.sent.front().map(|sent| sent.job.function)
+    }
+
     /// What it has to answer next: items of one job.
     pub fn due(&self) -> Range<u64> {
         self.sent.front().map_or(self.next..self.next, Sent::unanswered)

@@ -194,7 +194,7 @@ impl PoolBuilder {
         let max_tasks = self.max_tasks.map_or(u64::MAX, |tasks| tasks as u64);
         let bells = bell().map_err(|error| Error::start(&what(), error))?;
         // While one of many workers wakes up, others run: then nothing need be sent ahead at first, which keeps tasks in order.
-        let ahead = if processes > cores() { 1 } else { queue::FEW };
+        let ahead = if processes > cores() { 1 } else { depth::FEW };
         let mut pool = Pool {
             shared: Arc::new(Shared::new(processes, max_tasks, ahead, bells)),
             supervisors: Vec::new(),

@@ -19,14 +19,16 @@
 //!
 //! **A death costs one item**: see `ring`.
 
+use super::depth::{Depths, FEW};
 use super::handles::{Failure, Outcome, Unobserved};
-use super::job::{Job, Sent};
+use super::job::Job;
 use super::output::Output;
 use super::ring::INLINE;
 use super::slot::Slot;
 use super::system::Link;
 use crate::error::Error;
 use crate::os::Exit;
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,9 +40,6 @@ const STRIKES: u32 = 120;
 
 /// A worker whose depth is some times this gets as many jobs in a row: neighbours in memory.
 const RUN: usize = 16;
-
-/// How many jobs may be in flight per worker at first (fewer, where others have work for the processors).
-pub(super) const FEW: usize = 2;
 
 /// The load of a worker that cannot take a job.
 const CANNOT_TAKE: usize = usize::MAX;
@@ -56,8 +55,7 @@ pub(super) struct Queue {
     /// The highest sequence number of a job that was sent to a worker.
     newest: u64,
     max_tasks: u64,
-    /// How many jobs may be in flight per worker at first.
-    least: usize,
+    depths: Depths,
     unobserved: Arc<Unobserved>,
     /// Whether there is a backlog, as the inbox was told.
     pub told_backlog: bool,
@@ -73,10 +71,10 @@ pub(super) struct Queue {
 impl Queue {
     pub fn new(workers: usize, max_tasks: u64, least: usize, unobserved: Arc<Unobserved>) -> Queue {
         Queue {
-            slots: (0..workers).map(|_| Slot::new(max_tasks, least, &unobserved)).collect(),
+            slots: (0..workers).map(|_| Slot::new(max_tasks, &unobserved)).collect(),
+            depths: Depths::new(least),
             strikes: vec![0; workers],
             max_tasks,
-            least,
             unobserved,
             ..Queue::default()
         }
@@ -136,16 +134,18 @@ impl Queue {
     /// The worker with the fewest jobs in flight, if it may have more, and how many in a row: some, if it has many already, as
     /// they are neighbours in memory.
     fn choose(&self, ahead: usize) -> Option<(usize, usize)> {
-        let large = |job: &Job| job.items.len() > INLINE;
         let (worker, &load) = self.loads.iter().enumerate().min_by_key(|&(_, load)| load)?;
-        let depth = self.slots[worker].depth.get().min(ahead);
-        let (limit, run) = match self.jobs.front() {
-            Some(job) if large(job) => (1, 1),
-            _ if load == 0 => (depth, 1),
-            _ => (depth, (depth / RUN).max(1)),
-        };
-        let small = self.jobs.iter().take(run).take_while(|job| !large(job)).count();
-        (load < limit).then_some((worker, small.max(1)))
+        let job = self.jobs.front()?;
+        let small = |job: &Job| job.items.len() <= INLINE;
+        let first = self.slots[worker].in_flight.function().unwrap_or(job.function);
+        let depth = self.depths.get(job.function).min(self.depths.get(first)).min(ahead);
+        let limit = if small(job) { depth } else { 1 };
+        if load >= limit {
+            return None;
+        }
+        let run = (limit / RUN).clamp(1, load.clamp(1, limit - load));
+        let alike = |it: &&Job| it.function == job.function && small(it);
+        Some((worker, self.jobs.iter().take(run).take_while(alike).count().max(1)))
     }
 
     /// Takes in what all workers have written. False: there was nothing.
@@ -159,8 +159,15 @@ impl Queue {
 
     fn collect(&mut self, worker: usize, out: &mut Output) -> bool {
         let slot = &mut self.slots[worker];
-        let was_ready = slot.ready;
+        let (was_ready, before) = (slot.ready, slot.in_flight.sent.len());
+        let function = slot.in_flight.function();
         let something = slot.collect(out);
+        let left = slot.in_flight.sent.len();
+        if let Some(function) = function.filter(|_| left < before) {
+            let took = slot.took();
+            self.depths
+                .adapt(function, before - left, left, took, &mut slot.answers);
+        }
         if slot.ready && !was_ready {
             self.is_ready();
         }
@@ -172,60 +179,62 @@ impl Queue {
         self.strikes.fill(0);
         self.never_ready = None;
         self.was_ready = true;
-        for worker in 0..self.slots.len() {
-            if self.slots[worker].in_flight.items() > 1 {
-                self.recall(worker);
-            }
-        }
+        let busy = self.slots.iter_mut().filter(|slot| slot.in_flight.items() > 1);
+        let jobs = busy.flat_map(Slot::recall).collect();
+        self.take_back(jobs);
     }
 
     /// Dispatches what there is; if then a worker is idle, it gets what others have not started.
     pub fn rebalance(&mut self, out: &mut Output) {
-        for worker in 0..self.slots.len() {
-            if self.is_overtaken(worker) && self.recall(worker) {
-                self.slots[worker].pause();
+        let (newest, places) = (self.newest, self.slots.len() as u64);
+        let mut jobs = Vec::new();
+        for slot in &mut self.slots {
+            let Some(function) = slot.in_flight.function() else {
+                continue;
+            };
+            let depth = self.depths.get(function);
+            // What is done in no time need not be moved.
+            if slot.in_flight.sent.len() > depth || depth <= FEW && slot.is_overtaken(newest, places) {
+                jobs.append(&mut slot.recall());
+                slot.pause();
             }
         }
+        self.take_back(jobs);
         self.dispatch(usize::MAX, out);
         let idle = self.idle();
         if idle == 0 || !self.jobs.is_empty() {
             return;
         }
-        let mut parts = idle;
-        for worker in 0..self.slots.len() {
-            // A single item will be started at once.
-            parts += usize::from(self.slots[worker].in_flight.items() > 1 && self.recall(worker));
+        // From those who have most, as much as is needed. (A single item will be started at once.)
+        let work = |&worker: &usize| Reverse(self.slots[worker].in_flight.items());
+        let mut busy: Vec<usize> = (0..self.slots.len()).filter(|worker| work(worker).0 > 1).collect();
+        busy.sort_by_key(work);
+        let (mut parts, mut items, mut jobs) = (idle, 0, Vec::new());
+        for worker in busy {
+            let recalled = self.slots[worker].recall();
+            parts += usize::from(!recalled.is_empty());
+            items += recalled.iter().map(|job| job.count as usize).sum::<usize>();
+            jobs.extend(recalled);
+            if items >= parts {
+                break;
+            }
         }
+        self.take_back(jobs);
         if parts > idle {
             self.split_jobs(parts);
             self.dispatch(usize::MAX, out);
         }
     }
 
-    /// Do jobs that were submitted later start before one that waits here? (The worker is busy, or the system lets others run.) One
-    /// that was moved for that is moved again only when new ones have overtaken it: it does not go in circles.
-    fn is_overtaken(&self, worker: usize) -> bool {
-        let slot = &self.slots[worker];
-        let places = self.slots.len() as u64;
-        let slow = slot.depth.get() <= FEW; // what is done in no time need not be moved
-        let overtaken =
-            |waiting: &Sent| self.newest > waiting.job.sequence + places && self.newest > waiting.newest + 1;
-        slow && slot.first_waiting().is_some_and(overtaken)
-    }
-
-    /// Takes back what a worker has not started. True: there was some.
-    fn recall(&mut self, worker: usize) -> bool {
-        let jobs = self.slots[worker].recall();
-        let some = !jobs.is_empty();
-        self.take_back(jobs);
-        some
-    }
-
-    fn take_back(&mut self, jobs: Vec<Job>) {
-        for job in jobs {
-            let place = self.jobs.partition_point(|other| other.order() < job.order());
-            self.jobs.insert(place, job);
-        }
+    /// Puts jobs back among those that wait, nearly all of which are later ones.
+    fn take_back(&mut self, mut jobs: Vec<Job>) {
+        let Some(last) = jobs.iter().map(Job::order).max() else {
+            return;
+        };
+        let earlier = self.jobs.partition_point(|job| job.order() < last);
+        jobs.extend(self.jobs.drain(..earlier));
+        jobs.sort_unstable_by_key(Job::order);
+        jobs.into_iter().rev().for_each(|job| self.jobs.push_front(job));
     }
 
     /// Halves the longest job until there are as many as `parts`, if there are items enough.
@@ -268,7 +277,8 @@ impl Queue {
     pub fn stopped(&mut self, worker: usize, stopped: bool) {
         self.slots[worker].stopped = stopped;
         if stopped {
-            self.recall(worker);
+            let jobs = self.slots[worker].recall();
+            self.take_back(jobs);
         }
     }
 
@@ -277,7 +287,7 @@ impl Queue {
     pub fn exited(&mut self, worker: usize, exit: Exit, out: &mut Output) -> Option<(Error, bool)> {
         let slot = &mut self.slots[worker];
         let (jobs, error, own_fault) = slot.exited(exit, out)?;
-        let slot = std::mem::replace(slot, Slot::new(self.max_tasks, self.least, &self.unobserved));
+        let slot = std::mem::replace(slot, Slot::new(self.max_tasks, &self.unobserved));
         self.take_back(jobs);
         for sent in slot.in_flight.sent {
             self.fail(sent.job, sent.answered, &error, out);

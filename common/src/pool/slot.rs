@@ -4,10 +4,10 @@
 //! it is expelled: killed, and never listened to again. All of this happens under the queue's lock.
 
 use super::claim;
-use super::depth::Depth;
+use super::depth::Answers;
 use super::handles::{Failure, Outcome, Unobserved};
 use super::items::split_item;
-use super::job::{InFlight, Job, Sent};
+use super::job::{InFlight, Job};
 use super::output::Output;
 use super::replies::{Replies, Reply};
 use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, recover_kept};
@@ -19,6 +19,7 @@ use crate::os::{CAPACITY, Exit};
 use crate::timeline;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::time::Duration;
 
 /// How often a large job may be sent to a worker that dies before it has all of it: it may need more memory than there is.
 const MAX_DELIVERIES: u8 = 3;
@@ -52,7 +53,7 @@ pub(super) struct Slot {
     pub in_flight: InFlight,
     /// How many items it may be given (`maxtasksperchild`).
     max_tasks: u64,
-    pub depth: Depth,
+    pub answers: Answers,
     /// Something was written that it does not see yet.
     unpublished: bool,
     /// How many words of room it needs before it can take a job; 0: it has them.
@@ -62,10 +63,9 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub fn new(max_tasks: u64, least: usize, unobserved: &Arc<Unobserved>) -> Slot {
+    pub fn new(max_tasks: u64, unobserved: &Arc<Unobserved>) -> Slot {
         Slot {
             max_tasks,
-            depth: Depth::new(least),
             unobserved: unobserved.clone(),
             ..Slot::default()
         }
@@ -95,10 +95,20 @@ impl Slot {
         self.link.as_ref().map_or("", |link| &link.name)
     }
 
-    /// The first job that it has not begun.
-    pub fn first_waiting(&self) -> Option<&Sent> {
-        let started = self.link.as_ref()?.page.next.load(Acquire);
-        self.in_flight.sent.iter().find(|sent| sent.first >= started)
+    /// Do jobs that were submitted later start before one that waits here? (It is busy, or the system lets others run.) One that was
+    /// moved for that is moved again only when new ones have overtaken it: it does not go in circles. `newest`: the highest sequence
+    /// number that any worker was sent. So many `places` do not matter.
+    pub fn is_overtaken(&self, newest: u64, places: u64) -> bool {
+        let Some(link) = &self.link else { return false };
+        let started = link.page.next.load(Acquire);
+        let waiting = self.in_flight.sent.iter().find(|sent| sent.first >= started);
+        waiting.is_some_and(|it| newest > it.job.sequence + places && newest > it.newest + 1)
+    }
+
+    /// How long it took for what it had when it ran dry last.
+    pub fn took(&self) -> Duration {
+        let took = self.link.as_ref().map_or(0, |link| link.page.took.load(Relaxed));
+        Duration::from_nanos(took)
     }
 
     /// Is there room for a job? If not, it takes no other one until there is.
@@ -153,7 +163,6 @@ impl Slot {
         let Some(link) = self.link().filter(|_| waits || self.has_written()).cloned() else {
             return false;
         };
-        let before = self.in_flight.sent.len();
         let mut collect = || -> Result<bool, Damaged> {
             let read = self.read(&link, out)?;
             let written = self.upload(&link, out)?;
@@ -163,8 +172,6 @@ impl Slot {
             self.expel();
             return true;
         };
-        let left = self.in_flight.sent.len();
-        self.depth.adapt(before - left, left, &link.page.took);
         if something && self.ready && self.in_flight.sent.is_empty() && self.tasks_left() == 0 {
             self.shut_down(out); // it has done its share: another one takes its place
         }

@@ -13,7 +13,7 @@
 //! `LOOM_MAX_PREEMPTIONS=3` tries more, `-- --include-ignored` what takes minutes.
 
 use super::super::collector::Shared;
-use super::super::queue::FEW;
+use super::super::depth::FEW;
 use super::super::ring::Kind;
 use super::super::supervisor::supervise;
 use super::super::system::Link;
