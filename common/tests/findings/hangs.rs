@@ -314,9 +314,8 @@ fn once_in_five(try_it: impl Fn() -> Result<(), String>) {
 }
 
 /// 95 of 100 at most as many places out of order as there are workers, none more than four times as many.
-fn in_order(submit: Submit, task: Task, workers: usize, count: u32) -> Result<(), String> {
-    let pool = Pool::new(workers).unwrap();
-    let mut starts = submit(&pool, task, 0..count);
+fn in_order(pool: &Pool, submit: Submit, task: Task, workers: usize, count: u32) -> Result<(), String> {
+    let mut starts = submit(pool, task, 0..count);
     starts.sort();
     let order: Vec<_> = starts.iter().map(|start| start.1).collect();
     starts.sort_by_key(|start| start.1);
@@ -337,10 +336,24 @@ fn h5_b52_tasks_start_in_the_order_in_which_they_were_submitted() {
     for workers in [2, 4] {
         for (way, submit) in WAYS {
             once_in_five(|| {
-                in_order(submit, compute, workers, 200).map_err(|order| format!("{way}: {order}"))?;
-                in_order(submit, sleep, workers, 40).map_err(|order| format!("{way}: {order}"))
+                let pool = || Pool::new(workers).unwrap();
+                in_order(&pool(), submit, compute, workers, 200).map_err(|order| format!("{way}: {order}"))?;
+                in_order(&pool(), submit, sleep, workers, 40).map_err(|order| format!("{way}: {order}"))
             });
         }
+    }
+}
+
+#[test]
+fn h5_b52_also_behind_many_tasks_that_took_no_time() {
+    let _careful = careful(60);
+    for workers in [2, 8] {
+        once_in_five(|| {
+            let pool = Pool::new(workers).unwrap();
+            let trivial: Vec<_> = (0..20_000).map(|i| pool.apply_async(u32::wrapping_neg, i)).collect();
+            trivial.into_iter().for_each(|task| _ = task.get().unwrap());
+            in_order(&pool, WAYS[0].1, compute, workers, 200)
+        });
     }
 }
 
