@@ -1,6 +1,7 @@
 //! The check of an exercise: it runs the lesson's program as often as it likes, and gives the hint whatever goes wrong.
 
 use crate::Run;
+use crate::message::Message;
 use crate::program::Program;
 use crate::trace::Tracee;
 #[cfg(target_os = "linux")]
@@ -88,18 +89,37 @@ impl Exercise {
     /// `None` where that cannot be seen: on systems other than Linux.
     #[track_caller]
     pub fn observe(&self) -> Option<(Run, Vec<Tracee>)> {
+        let (run, tracees, _) = self.trace(false)?;
+        Some((run, tracees))
+    }
+
+    /// As [`observe`](Exercise::observe), and tells which messages the processes that the program has started have sent, in that
+    /// order. That takes longer. There are none where that cannot be seen: on processors other than x86-64 and AArch64.
+    #[track_caller]
+    pub fn observe_messages(&self) -> Option<(Run, Vec<Tracee>, Vec<Message>)> {
+        self.trace(true)
+    }
+
+    #[track_caller]
+    fn trace(&self, messages: bool) -> Option<(Run, Vec<Tracee>, Vec<Message>)> {
         #[cfg(target_os = "linux")]
         {
             let mut started = self.program(&mut crate::trace::command(&self.program));
             let mut tracer = Tracer::attach(&mut started.program, Absent::Nobody)?;
+            if messages {
+                tracer.record_messages();
+            }
             let until = Instant::now() + 2 * LIMIT * crate::slowness() as u32;
             let watched = tracer.watch(&mut started.program, until, |_| false);
-            let tracees = tracer.finish(&mut started.program);
+            let (tracees, messages) = tracer.finish(&mut started.program);
             watched.unwrap_or_else(|why| panic!("{why}"));
-            Some((started.finish(), tracees))
+            Some((started.finish(), tracees, messages))
         }
         #[cfg(not(target_os = "linux"))]
-        None
+        {
+            let _ = messages;
+            None
+        }
     }
 
     /// Runs the program without the `n`th process that it starts (from 1 on): that one ends before it has done anything. A

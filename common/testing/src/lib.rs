@@ -13,6 +13,7 @@
 mod exercise;
 mod folder;
 mod left;
+mod message;
 mod picture;
 mod program;
 mod source;
@@ -21,6 +22,7 @@ mod trace;
 pub use exercise::{Exercise, Started, on_one_core};
 pub use folder::{Folder, cargo, copy};
 pub use left::NothingLeft;
+pub use message::Message;
 pub use picture::overlaps;
 pub use source::{code_lines, rust_files};
 pub use trace::Tracee;

@@ -48,6 +48,7 @@ pub(crate) use linux::{Absent, Tracer};
 #[cfg(target_os = "linux")]
 mod linux {
     use super::Tracee;
+    use crate::message::{Message, about_to_send};
     use crate::program::Program;
     use nix::errno::Errno;
     use nix::sys::ptrace::{self, Options};
@@ -76,6 +77,8 @@ mod linux {
         in_vfork: Vec<Pid>,
         /// Who is not to do anything.
         absent: Absent,
+        /// What was sent, in that order, unless by the program's first process. `None`: nobody wants to know.
+        messages: Option<Vec<Message>>,
     }
 
     /// Of the processes or threads that a program starts, the one with this number (from 1 on) does nothing.
@@ -102,6 +105,7 @@ mod linux {
                 | Options::PTRACE_O_TRACECLONE
                 | Options::PTRACE_O_TRACEEXEC
                 | Options::PTRACE_O_TRACEEXIT
+                | Options::PTRACE_O_TRACESYSGOOD
                 | Options::PTRACE_O_EXITKILL;
             ptrace::seize(root, events).ok()?;
             program.traced = true;
@@ -112,7 +116,13 @@ mod linux {
                 watched: vec![root],
                 in_vfork: Vec::new(),
                 absent,
+                messages: None,
             })
+        }
+
+        /// Records messages from now on. Processes that the program starts are slower then: they stop at each system call.
+        pub fn record_messages(&mut self) {
+            self.messages = Some(Vec::new());
         }
 
         /// Watches until the program has ended, or until then. Has it ended? When enough is seen, nobody is held any more.
@@ -135,7 +145,7 @@ mod linux {
                 if matches!(self.absent, Absent::Thread(_)) && enough(&program.output()[0]) {
                     let held = self.watched.iter().copied().find(|it| self.is_held(*it));
                     self.absent = Absent::Nobody;
-                    held.into_iter().for_each(|it| resume(it, None));
+                    held.into_iter().for_each(|it| self.resume(it, None));
                 }
                 let wait = Duration::from_millis(if happened { 0 } else { 1 });
                 if program.listen(Instant::now() + wait)? {
@@ -156,11 +166,12 @@ mod linux {
                 match waitid(Id::Pid(pid), flags) {
                     Ok(WaitStatus::StillAlive) => continue,
                     Ok(WaitStatus::PtraceEvent(_, signal, event)) => self.stopped(pid, signal, event),
+                    Ok(WaitStatus::PtraceSyscall(_)) => self.calls(pid),
                     Ok(WaitStatus::Exited(_, code)) => self.ended(pid, code),
                     Ok(WaitStatus::Signaled(_, signal, _)) => self.ended(pid, -(signal as i32)),
-                    Ok(_) => resume(pid, None),
+                    Ok(_) => self.resume(pid, None),
                     Err(Errno::ECHILD) => self.watched.retain(|it| *it != pid), // it has ended
-                    Err(_) => resume(pid, None), // stopped by a signal that `nix` does not know
+                    Err(_) => self.resume(pid, None), // stopped by a signal that `nix` does not know
                 }
                 happened = true;
             }
@@ -199,7 +210,7 @@ mod linux {
                         exitcode: None,
                         waited_for: true,
                     });
-                    resume(pid, None);
+                    self.resume(pid, None);
                 }
                 // A new program. Before that (`vfork`) it has borrowed its parent's memory, which would suffer.
                 EXEC if self.is_victim(pid) => {
@@ -209,7 +220,7 @@ mod linux {
                 // A copy by `fork`.
                 STOP if self.is_victim(pid) && !self.is_in_vfork(pid) => {
                     let _ = exit_at_once(pid).or_else(|_| kill(pid, Signal::SIGKILL));
-                    resume(pid, None);
+                    self.resume(pid, None);
                 }
                 EXIT => {
                     let is_thread = self.tracee(pid).is_some_and(|tracee| {
@@ -220,10 +231,10 @@ mod linux {
                     if !is_thread {
                         self.look_at_children(pid);
                     }
-                    resume(pid, None);
+                    self.resume(pid, None);
                 }
-                0 => resume(pid, Some(signal)),
-                _ => resume(pid, None),
+                0 => self.resume(pid, Some(signal)),
+                _ => self.resume(pid, None),
             }
         }
 
@@ -267,8 +278,31 @@ mod linux {
             }
         }
 
+        /// A system call begins or ends. Until it is resumed, nobody gets the message: so messages are in order.
+        fn calls(&mut self, pid: Pid) {
+            let message = about_to_send(self.process(pid), pid);
+            if let Some(messages) = &mut self.messages {
+                messages.extend(message);
+            }
+            self.resume(pid, None);
+        }
+
+        /// The process that this is a thread of.
+        fn process(&mut self, mut id: Pid) -> Pid {
+            while let Some(thread) = self.tracee(id).filter(|it| it.is_thread) {
+                id = Pid::from_raw(thread.parent as i32);
+            }
+            id
+        }
+
+        fn resume(&mut self, pid: Pid, signal: Option<Signal>) {
+            let is_recorded = self.messages.is_some() && self.process(pid) != self.root;
+            let resume: fn(_, _) -> _ = if is_recorded { ptrace::syscall } else { ptrace::cont };
+            let _ = resume(pid, signal); // if it has ended meanwhile, that will be seen
+        }
+
         /// Kills what is left, and tells what has been seen.
-        pub fn finish(mut self, program: &mut Program) -> Vec<Tracee> {
+        pub fn finish(mut self, program: &mut Program) -> (Vec<Tracee>, Vec<Message>) {
             for pid in &self.watched {
                 let _ = kill(*pid, Signal::SIGKILL);
             }
@@ -279,7 +313,7 @@ mod linux {
                 }
             }
             program.traced = false;
-            self.tracees
+            (self.tracees, self.messages.unwrap_or_default())
         }
     }
 
@@ -312,9 +346,5 @@ mod linux {
         if let Ok(name) = std::fs::read_to_string(format!("/proc/{}/comm", tracee.id)) {
             tracee.name = name.trim_end().to_owned();
         }
-    }
-
-    fn resume(pid: Pid, signal: Option<Signal>) {
-        let _ = ptrace::cont(pid, signal); // if it has ended meanwhile, that will be seen
     }
 }

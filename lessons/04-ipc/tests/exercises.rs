@@ -3,21 +3,39 @@
 use std::collections::HashSet;
 use std::process::Command;
 use std::time::Duration;
-use testing::{Exercise, Run, Tracee};
+use testing::{Exercise, Message, Run, Tracee};
 
 /// What a run of the program showed.
 struct Seen {
     run: Run,
     /// The processes that it started; none where they cannot be watched.
     processes: Vec<Tracee>,
+    /// What these have sent, if it was recorded.
+    messages: Vec<Message>,
 }
 
 impl Seen {
     #[track_caller]
     fn new(exercise: &Exercise) -> Seen {
-        let (run, mut processes) = exercise.observe().unwrap_or_else(|| (exercise.run(), Vec::new()));
+        let seen = exercise.observe();
+        Seen::of(exercise, seen.map(|(run, tracees)| (run, tracees, Vec::new())))
+    }
+
+    /// Messages are recorded, too.
+    #[track_caller]
+    fn with_messages(exercise: &Exercise) -> Seen {
+        Seen::of(exercise, exercise.observe_messages())
+    }
+
+    #[track_caller]
+    fn of(exercise: &Exercise, seen: Option<(Run, Vec<Tracee>, Vec<Message>)>) -> Seen {
+        let (run, mut processes, messages) = seen.unwrap_or_else(|| (exercise.run(), Vec::new(), Vec::new()));
         processes.retain(|it| !it.is_thread);
-        Seen { run, processes }
+        Seen {
+            run,
+            processes,
+            messages,
+        }
     }
 
     /// What follows `start` in each line that begins so.
@@ -57,6 +75,41 @@ impl Seen {
             let put = self.position(&format!("Put {value} to queue..."));
             let got = self.position(&format!("Get {} from queue.", changed(value)));
             assert!(put < got, "{value} was got before it was put");
+        }
+    }
+
+    /// What a process sent beside these values: the queue and the rest of the message, for each message with one of them.
+    fn sent_beside(&self, values: &str, pid: &str) -> HashSet<(&str, Vec<u8>)> {
+        let messages = self.messages.iter().filter(|it| it.by.to_string() == pid);
+        let without = |message: &Message, value: u8| -> Vec<u8> {
+            let bytes = message.bytes.iter();
+            bytes.map(|&it| if it == value { b'?' } else { it }).collect()
+        };
+        let pairs = messages.flat_map(|it| values.bytes().map(move |value| (it, value)));
+        let sent = pairs.filter(|(message, value)| message.bytes.contains(value));
+        sent.map(|(message, value)| (message.to.as_str(), without(message, value)))
+            .collect()
+    }
+
+    /// Fails unless this process has sent each value in lower case, after another one has sent it as it is.
+    #[track_caller]
+    fn is_changed_by(&self, changer: &str, values: &str) {
+        if self.messages.is_empty() {
+            return; // they are not seen here
+        }
+        for value in values.chars() {
+            let changed = value.to_ascii_lowercase();
+            let contains = |it: &Message, value: char| it.bytes.contains(&(value as u8));
+            let by_changer = |it: &Message| it.by.to_string() == changer;
+            let mut messages = self.messages.iter();
+            // Bytes that are no letters may look like one: the first of these and the last of those are safe from that.
+            let put = messages.clone().position(|it| !by_changer(it) && contains(it, value));
+            let passed_on = messages.rposition(|it| by_changer(it) && contains(it, changed));
+            assert!(put.is_some(), "no writer has put {value} into a queue");
+            assert!(
+                put < passed_on,
+                "process {changer} has not put {changed} into a queue after {value} was put: that is its work, and nobody else's"
+            );
         }
     }
 
@@ -158,7 +211,7 @@ fn exercise_2() {
         "only the writer knows its id, so the id has to travel with each value. Let the queue carry pairs,\n\
          `IpcSender<(u32, char)>` and `IpcReceiver<(u32, char)>`; the writer's id is `process::id()`.",
     );
-    let seen = Seen::new(&exercise);
+    let seen = Seen::with_messages(&exercise);
     let writers: HashSet<_> = seen.after("Process to write: ").into_iter().collect();
     assert_eq!(
         writers.len(),
@@ -166,6 +219,7 @@ fn exercise_2() {
         "two different processes should say `Process to write: <pid>`"
     );
     let mut named = HashSet::new();
+    let mut sent = Vec::new();
     for values in ["ABC", "XYZ"] {
         let mut by = HashSet::new();
         for value in values.chars() {
@@ -182,9 +236,14 @@ fn exercise_2() {
             by.insert(pid);
         }
         assert_eq!(by.len(), 1, "{values} were all put by the same writer");
+        sent.push(seen.sent_beside(values, by.iter().next().unwrap()));
         named.extend(by);
     }
     assert_eq!(named.len(), 2, "ABC and XYZ were put by two different writers");
+    assert!(
+        sent[0].is_empty() || sent[0] != sent[1],
+        "what the two writers put differs in nothing but the letter: the reader cannot tell from it who put it"
+    );
     named.into_iter().for_each(|pid| seen.is_a_process(pid));
     is_needed(&exercise, "Get A from queue, put by ", |output| gets(output, 'Z'), "C");
     is_needed(&exercise, "Get X from queue, put by ", |output| gets(output, 'C'), "Z");
@@ -200,7 +259,7 @@ fn exercise_3() {
          stops when `recv` returns an error. If the program does not end, somebody still holds a sender.\n\
          The assertion at the end of `main` compares with what was put: that is in upper case.",
     );
-    let seen = Seen::new(&exercise);
+    let seen = Seen::with_messages(&exercise);
     seen.passes_through("ABCXYZ", |value| value.to_ascii_lowercase());
     let found = seen.after("Process to change: ");
     let [changer] = found[..] else {
@@ -214,6 +273,7 @@ fn exercise_3() {
     }
     seen.is_a_process(changer);
     seen.everybody_ends();
+    seen.is_changed_by(changer, "ABCXYZ");
     is_needed(&exercise, "Process to change: ", put("ABCXYZ"), "cz");
     is_needed(&exercise, "Process to read: ", put("ABCXYZ"), "cz");
 }
