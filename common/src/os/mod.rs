@@ -1,6 +1,6 @@
 //! Everything that the type system cannot vouch for, and everything that differs from system to system.
 //!
-//! This folder holds every `unsafe` block of the crate. (Shared memory is made by the crate `timeline`, which needs it too.)
+//! This folder holds every `unsafe` block of the crate. (Shared memory is made by the crate `shared_memory`.)
 //! [`unix`](self) and `windows` offer the same functions; the rest of the crate does not know where it runs.
 //!
 //! * `spawn`, [`Process`]: run this program again, wait for it, kill it, never a stranger that got its number.
@@ -12,7 +12,6 @@ use std::io::{self, ErrorKind::NotFound};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use timeline::{create_memory, map_memory, unmap_memory};
 
 mod bell;
 mod code;

@@ -4,11 +4,11 @@
 //! whatever the other side does, reading a word gives a number, never undefined behaviour. What the numbers mean, and which of
 //! them are believed, is the matter of `pool::ring`.
 
-use super::{OwnedHandle, create_memory, map_memory, unmap_memory};
+use super::OwnedHandle;
 use crate::sync::{AtomicU32, AtomicU64};
+use shared_memory::SharedMemory;
 use std::io;
 use std::ops::Deref;
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64 as Word, Ordering::Relaxed};
 
 /// What lies on cache lines of its own: two processors that write to neighbours do not disturb each other.
@@ -110,23 +110,20 @@ impl Ring {
 }
 
 /// A [`Page`] in shared memory, zero at first.
-pub(crate) struct SharedPage(NonNull<Page>);
+pub(crate) struct SharedPage(SharedMemory);
 
-// SAFETY: the memory belongs to no thread, and consists of atomics.
-unsafe impl Send for SharedPage {}
-// SAFETY: as above.
-unsafe impl Sync for SharedPage {}
+const WORDS: usize = size_of::<Page>() / BYTES;
 
 impl SharedPage {
     /// A fresh page, and the handle by which another process opens it.
     pub fn create() -> io::Result<(SharedPage, OwnedHandle)> {
-        let memory = create_memory(size_of::<Page>())?;
-        Ok((SharedPage::open(&memory)?, memory))
+        let (memory, handle) = SharedMemory::create(WORDS)?;
+        Ok((SharedPage(memory), handle))
     }
 
     /// In the worker: the page behind a handle that the pool passed.
-    pub fn open(memory: &OwnedHandle) -> io::Result<SharedPage> {
-        Ok(SharedPage(map_memory(memory, size_of::<Page>())?.cast()))
+    pub fn open(handle: &OwnedHandle) -> io::Result<SharedPage> {
+        Ok(SharedPage(SharedMemory::open(handle, WORDS)?))
     }
 }
 
@@ -134,16 +131,8 @@ impl Deref for SharedPage {
     type Target = Page;
 
     fn deref(&self) -> &Page {
-        // SAFETY: the mapping is as long as a `Page`, begins at a page of the system's, which is aligned better than `Page`,
-        // and lives as long as `self`. `Page` consists of atomics alone, for which every bit pattern is valid, and which may
-        // change at any time.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-impl Drop for SharedPage {
-    fn drop(&mut self) {
-        // SAFETY: `map_memory` returned it for this length, and every reference into it borrows from `self`.
-        unsafe { unmap_memory(self.0.cast(), size_of::<Page>()) };
+        // SAFETY: the memory is as long as a `Page`, begins at a page of the system's, which is aligned better than `Page`, and
+        // lives as long as `self`. `Page` consists of atomics alone, too.
+        unsafe { &*self.0.as_ptr().cast() }
     }
 }

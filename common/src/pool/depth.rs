@@ -42,11 +42,11 @@ impl Depths {
         *self.of.get(&function).unwrap_or(&self.least)
     }
 
-    /// Jobs of a function were `answered` now, and some are `left`. `took`: how long the worker took, by its own clock, for what it
-    /// had when it ran dry last. (By the pool's clock, it may have waited for a processor.)
-    pub fn adapt(&mut self, function: CodeRef, answered: usize, left: usize, took: Duration, answers: &mut Answers) {
+    /// Jobs of a function were `answered` now, and some are `left`. `took`: how many nanoseconds the worker took, by its own clock,
+    /// for what it had when it ran dry last. (By the pool's clock, it may have waited for a processor.)
+    pub fn adapt(&mut self, function: CodeRef, answered: usize, left: usize, took: u64, answers: &mut Answers) {
         let depth = self.of.entry(function).or_insert(self.least);
-        if left == 0 && took < QUICK && answered >= *depth {
+        if left == 0 && Duration::from_nanos(took) < QUICK && answered >= *depth {
             *depth = (2 * *depth).min(MAX_IN_FLIGHT);
         }
         let now = Instant::now();

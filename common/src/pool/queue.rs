@@ -159,15 +159,8 @@ impl Queue {
 
     fn collect(&mut self, worker: usize, out: &mut Output) -> bool {
         let slot = &mut self.slots[worker];
-        let (was_ready, before) = (slot.ready, slot.in_flight.sent.len());
-        let function = slot.in_flight.function();
-        let something = slot.collect(out);
-        let left = slot.in_flight.sent.len();
-        if let Some(function) = function.filter(|_| left < before) {
-            let took = slot.took();
-            self.depths
-                .adapt(function, before - left, left, took, &mut slot.answers);
-        }
+        let was_ready = slot.ready;
+        let something = slot.collect(&mut self.depths, out);
         if slot.ready && !was_ready {
             self.is_ready();
         }
@@ -286,7 +279,7 @@ impl Queue {
     /// why, and whether by its own fault.
     pub fn exited(&mut self, worker: usize, exit: Exit, out: &mut Output) -> Option<(Error, bool)> {
         let slot = &mut self.slots[worker];
-        let (jobs, error, own_fault) = slot.exited(exit, out)?;
+        let (jobs, error, own_fault) = slot.exited(exit, &mut self.depths, out)?;
         let slot = std::mem::replace(slot, Slot::new(self.max_tasks, &self.unobserved));
         self.take_back(jobs);
         for sent in slot.in_flight.sent {

@@ -4,7 +4,7 @@
 //! it is expelled: killed, and never listened to again. All of this happens under the queue's lock.
 
 use super::claim;
-use super::depth::Answers;
+use super::depth::{Answers, Depths};
 use super::handles::{Failure, Outcome, Unobserved};
 use super::items::split_item;
 use super::job::{InFlight, Job};
@@ -19,7 +19,6 @@ use crate::os::{CAPACITY, Exit};
 use crate::timeline;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
-use std::time::Duration;
 
 /// How often a large job may be sent to a worker that dies before it has all of it: it may need more memory than there is.
 const MAX_DELIVERIES: u8 = 3;
@@ -53,7 +52,7 @@ pub(super) struct Slot {
     pub in_flight: InFlight,
     /// How many items it may be given (`maxtasksperchild`).
     max_tasks: u64,
-    pub answers: Answers,
+    answers: Answers,
     /// Something was written that it does not see yet.
     unpublished: bool,
     /// How many words of room it needs before it can take a job; 0: it has them.
@@ -105,12 +104,6 @@ impl Slot {
         waiting.is_some_and(|it| newest > it.job.sequence + places && newest > it.newest + 1)
     }
 
-    /// How long it took for what it had when it ran dry last.
-    pub fn took(&self) -> Duration {
-        let took = self.link.as_ref().map_or(0, |link| link.page.took.load(Relaxed));
-        Duration::from_nanos(took)
-    }
-
     /// Is there room for a job? If not, it takes no other one until there is.
     pub fn has_room(&mut self, job: &Job) -> bool {
         let Some(link) = &self.link else { return false };
@@ -158,11 +151,12 @@ impl Slot {
     }
 
     /// Takes in what it has written, and gives it what it waits for. False: there was nothing.
-    pub fn collect(&mut self, out: &mut Output) -> bool {
+    pub fn collect(&mut self, depths: &mut Depths, out: &mut Output) -> bool {
         let waits = self.upload.is_some() || self.waits_for_room > 0;
         let Some(link) = self.link().filter(|_| waits || self.has_written()).cloned() else {
             return false;
         };
+        let (function, before) = (self.in_flight.function(), self.in_flight.sent.len());
         let mut collect = || -> Result<bool, Damaged> {
             let read = self.read(&link, out)?;
             let written = self.upload(&link, out)?;
@@ -172,6 +166,11 @@ impl Slot {
             self.expel();
             return true;
         };
+        let left = self.in_flight.sent.len();
+        if let Some(function) = function.filter(|_| left < before) {
+            let took = link.page.took.load(Relaxed);
+            depths.adapt(function, before - left, left, took, &mut self.answers);
+        }
         if something && self.ready && self.in_flight.sent.is_empty() && self.tasks_left() == 0 {
             self.shut_down(out); // it has done its share: another one takes its place
         }
@@ -351,10 +350,10 @@ impl Slot {
 
     /// It has ended. Returns the jobs that it had not started, the one that it was doing, and why that fails; and whether, if it
     /// never was ready, that is its own fault.
-    pub fn exited(&mut self, exit: Exit, out: &mut Output) -> Option<(Vec<Job>, Error, bool)> {
+    pub fn exited(&mut self, exit: Exit, depths: &mut Depths, out: &mut Output) -> Option<(Vec<Job>, Error, bool)> {
         let link = self.link.clone()?;
         recover_kept(&link.page.results);
-        self.collect(out);
+        self.collect(depths, out);
         self.damaged |= exit == Exit::Code(PROTOCOL_ERROR);
         let name = &link.name;
         let (error, own_fault) = match self.not_ready.take() {

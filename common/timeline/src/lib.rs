@@ -77,8 +77,6 @@ mod text;
 mod tree;
 mod units;
 
-#[doc(hidden)] // for `common`, which shares memory too
-pub use os::{create_memory, map_memory, unmap_memory};
 pub use recorder::{
     Span, begin, blocked, clock, ended, member, new_pool, pass_on, planned_end, span, started, submitted, take_over,
     task,

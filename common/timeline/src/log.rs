@@ -17,7 +17,7 @@
 //!
 //! In the first slot there are only the numbers of slots taken: word 0 for lanes, word 1 for what happens in them.
 
-use crate::os::{self, OwnedHandle};
+use shared_memory::{OwnedHandle, SharedMemory};
 use std::borrow::Cow;
 use std::io;
 use std::ops::Range;
@@ -78,18 +78,19 @@ const EVENTS: Range<usize> = LANES.end..SLOTS;
 const TEXT: usize = 40;
 
 pub(crate) struct Log {
-    words: &'static [AtomicU64],
+    words: SharedMemory,
     handle: OwnedHandle,
 }
 
 impl Log {
     pub fn create() -> io::Result<Log> {
-        Log::open(os::create_memory(SLOTS * SIZE * size_of::<AtomicU64>())?)
+        let (words, handle) = SharedMemory::create(SLOTS * SIZE)?;
+        Ok(Log { words, handle })
     }
 
     /// The log of the process that passed this handle.
     pub fn open(handle: OwnedHandle) -> io::Result<Log> {
-        let words = os::map_words(&handle, SLOTS * SIZE)?;
+        let words = SharedMemory::open(&handle, SLOTS * SIZE)?;
         Ok(Log { words, handle })
     }
 

@@ -2,14 +2,9 @@
 
 use std::ffi::c_void;
 use std::io;
-use std::os::windows::io::{AsRawHandle, HandleOrNull};
-use std::ptr::{NonNull, null};
+use std::os::windows::io::AsRawHandle;
 use std::sync::OnceLock;
-use windows_sys::Win32::Foundation::INVALID_HANDLE_VALUE;
 use windows_sys::Win32::System::Console::{CONSOLE_SCREEN_BUFFER_INFO, GetConsoleScreenBufferInfo};
-use windows_sys::Win32::System::Memory::{
-    CreateFileMappingW, FILE_MAP_ALL_ACCESS, MEMORY_MAPPED_VIEW_ADDRESS, MapViewOfFile, PAGE_READWRITE, UnmapViewOfFile,
-};
 use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
 
 pub(crate) use std::os::windows::io::OwnedHandle;
@@ -74,31 +69,4 @@ pub(crate) fn describe_exit(exitcode: i32) -> String {
         0.. => format!("exit code {exitcode}"),
         _ => format!("exit code {exitcode:#x}"),
     }
-}
-
-/// New memory that several processes see, zero at first: the handle by which this process and others map it.
-pub fn create_memory(length: usize) -> io::Result<OwnedHandle> {
-    let (high, low) = ((length as u64 >> 32) as u32, length as u32);
-    // SAFETY: new memory without a name or a file. If there is an answer, it is a new handle, ours alone.
-    let handle = unsafe {
-        let file = INVALID_HANDLE_VALUE; // none: memory only
-        HandleOrNull::from_raw_handle(CreateFileMappingW(file, null(), PAGE_READWRITE, high, low, null()))
-    };
-    OwnedHandle::try_from(handle).map_err(|_| io::Error::last_os_error())
-}
-
-/// Maps that memory. If it is smaller, that is an error of the system's.
-pub fn map_memory(handle: &OwnedHandle, length: usize) -> io::Result<NonNull<c_void>> {
-    // SAFETY: a new view at an address that the system chooses touches no other memory.
-    let view = unsafe { MapViewOfFile(handle.as_raw_handle(), FILE_MAP_ALL_ACCESS, 0, 0, length) };
-    NonNull::new(view.Value).ok_or_else(io::Error::last_os_error)
-}
-
-/// # Safety
-///
-/// It is what [`map_memory`] returned, and there is no reference into it any more.
-pub unsafe fn unmap_memory(start: NonNull<c_void>, _length: usize) {
-    let view = MEMORY_MAPPED_VIEW_ADDRESS { Value: start.as_ptr() };
-    // SAFETY: as the caller promises.
-    unsafe { UnmapViewOfFile(view) };
 }
