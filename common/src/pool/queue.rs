@@ -11,11 +11,11 @@
 //! that has many, some in a row). What is taken back goes to the front again; and it is taken back when later jobs overtake it.
 //!
 //! **Ahead, as far as it pays.** Waking a process costs more than a small task, so a worker may have several jobs in flight; how
-//! many adapts (`depth`).
+//! many is learned for each function (`depth`).
 //!
 //! **Nobody waits behind another one while a worker is idle.** That can happen in two places only. Dispatching: there, idle
 //! workers come first, and a chunk is split among them. And a worker that runs dry while there is nothing to dispatch: then what
-//! the others have not started is recalled (`claim`), and all of it is dispatched anew ([`Queue::rebalance`]).
+//! those who have most have not started is recalled (`claim`), as much as is needed, and dispatched anew ([`Queue::rebalance`]).
 //!
 //! **A death costs one item**: see `ring`.
 
@@ -179,6 +179,16 @@ impl Queue {
 
     /// Dispatches what there is; if then a worker is idle, it gets what others have not started.
     pub fn rebalance(&mut self, out: &mut Output) {
+        self.recall_delayed();
+        self.dispatch(usize::MAX, out);
+        let idle = self.idle();
+        if idle > 0 && self.jobs.is_empty() && self.recall_for(idle) {
+            self.dispatch(usize::MAX, out);
+        }
+    }
+
+    /// Takes back what would start too late: jobs that later ones overtake, and those of a function that takes longer than it did.
+    fn recall_delayed(&mut self) {
         let (newest, places) = (self.newest, self.slots.len() as u64);
         let mut jobs = Vec::new();
         for slot in &mut self.slots {
@@ -193,13 +203,12 @@ impl Queue {
             }
         }
         self.take_back(jobs);
-        self.dispatch(usize::MAX, out);
-        let idle = self.idle();
-        if idle == 0 || !self.jobs.is_empty() {
-            return;
-        }
-        // From those who have most, as much as is needed. (A single item will be started at once.)
+    }
+
+    /// Takes back work for some idle workers, from those who have most, as much as is needed. False: nobody has any.
+    fn recall_for(&mut self, idle: usize) -> bool {
         let work = |&worker: &usize| Reverse(self.slots[worker].in_flight.items());
+        // A single item will be started at once.
         let mut busy: Vec<usize> = (0..self.slots.len()).filter(|worker| work(worker).0 > 1).collect();
         busy.sort_by_key(work);
         let (mut parts, mut items, mut jobs) = (idle, 0, Vec::new());
@@ -213,18 +222,14 @@ impl Queue {
             }
         }
         self.take_back(jobs);
-        if parts > idle {
-            self.split_jobs(parts);
-            self.dispatch(usize::MAX, out);
-        }
+        self.split_jobs(parts);
+        parts > idle
     }
 
     /// Puts jobs back among those that wait, nearly all of which are later ones.
     fn take_back(&mut self, mut jobs: Vec<Job>) {
-        let Some(last) = jobs.iter().map(Job::order).max() else {
-            return;
-        };
-        let earlier = self.jobs.partition_point(|job| job.order() < last);
+        let last = jobs.iter().map(Job::order).max();
+        let earlier = self.jobs.partition_point(|job| Some(job.order()) < last);
         jobs.extend(self.jobs.drain(..earlier));
         jobs.sort_unstable_by_key(Job::order);
         jobs.into_iter().rev().for_each(|job| self.jobs.push_front(job));
