@@ -1,11 +1,13 @@
 //! How many jobs of a function may be in flight to a worker: few at first; twice as many when a worker has done all of them in no
-//! time; few again when it takes long for one after the other while more wait behind them.
+//! time; few again when it has taken long, twice in a row, and more wait behind that.
 //!
-//! What one worker has shown holds for all: they take as long for the same function.
+//! What one worker has shown holds for all: they take as long for the same function. How long is told by their own clocks: by the
+//! pool's, a worker may only have waited for a processor.
 
 use crate::os::CodeRef;
-use crate::sync::Instant;
+use crate::sync::AtomicU64;
 use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// How many at first (fewer, where others have work for the processors).
@@ -19,16 +21,8 @@ const QUICK: Duration = Duration::from_micros(300);
 #[derive(Default)]
 pub(super) struct Depths {
     least: usize,
-    /// Of functions that were called.
-    of: HashMap<CodeRef, usize>,
-}
-
-/// When a worker has answered.
-#[derive(Default)]
-pub(super) struct Answers {
-    at: Option<Instant>,
-    /// The last answer came alone, and late.
-    late: bool,
+    /// Of functions that were called: how many jobs, and whether a worker took long last.
+    of: HashMap<CodeRef, (usize, bool)>,
 }
 
 impl Depths {
@@ -39,21 +33,22 @@ impl Depths {
     }
 
     pub fn get(&self, function: CodeRef) -> usize {
-        *self.of.get(&function).unwrap_or(&self.least)
+        self.of.get(&function).map_or(self.least, |(depth, _)| *depth)
     }
 
-    /// Jobs of a function were `answered` now, and some are `left`. `took`: how many nanoseconds the worker took, by its own clock,
-    /// for what it had when it ran dry last. (By the pool's clock, it may have waited for a processor.)
-    pub fn adapt(&mut self, function: CodeRef, answered: usize, left: usize, took: u64, answers: &mut Answers) {
-        let depth = self.of.entry(function).or_insert(self.least);
-        if left == 0 && Duration::from_nanos(took) < QUICK && answered >= *depth {
+    /// A worker has `answered` jobs of a function, and some are `left`. `took`: what it tells in its page.
+    pub fn adapt(&mut self, function: CodeRef, answered: usize, left: usize, took: &AtomicU64) {
+        let took = Duration::from_nanos(took.swap(0, Relaxed));
+        if took.is_zero() {
+            return; // nothing new
+        }
+        let (depth, was_late) = self.of.entry(function).or_insert((self.least, false));
+        let late = left > 0 && took >= QUICK;
+        if left == 0 && took < QUICK && answered >= *depth {
             *depth = (2 * *depth).min(MAX_IN_FLIGHT);
         }
-        let now = Instant::now();
-        let before = answers.at.replace(now);
-        let late = answered == 1 && left > 0 && before.is_some_and(|before| now.duration_since(before) >= QUICK);
-        if std::mem::replace(&mut answers.late, late) && late {
-            *depth = self.least; // late once is not enough: it may have waited for a processor
+        if std::mem::replace(was_late, late) && late {
+            *depth = self.least; // once is not enough: something else may have run on its processor
         }
     }
 }

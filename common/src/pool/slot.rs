@@ -4,7 +4,7 @@
 //! it is expelled: killed, and never listened to again. All of this happens under the queue's lock.
 
 use super::claim;
-use super::depth::{Answers, Depths};
+use super::depth::Depths;
 use super::handles::{Failure, Outcome, Unobserved};
 use super::items::split_item;
 use super::job::{InFlight, Job};
@@ -52,7 +52,6 @@ pub(super) struct Slot {
     pub in_flight: InFlight,
     /// How many items it may be given (`maxtasksperchild`).
     max_tasks: u64,
-    answers: Answers,
     /// Something was written that it does not see yet.
     unpublished: bool,
     /// How many words of room it needs before it can take a job; 0: it has them.
@@ -168,8 +167,7 @@ impl Slot {
         };
         let left = self.in_flight.sent.len();
         if let Some(function) = function.filter(|_| left < before) {
-            let took = link.page.took.load(Relaxed);
-            depths.adapt(function, before - left, left, took, &mut self.answers);
+            depths.adapt(function, before - left, left, &link.page.took);
         }
         if something && self.ready && self.in_flight.sent.is_empty() && self.tasks_left() == 0 {
             self.shut_down(out); // it has done its share: another one takes its place

@@ -81,8 +81,8 @@ pub(super) struct Worker<'a> {
     /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
     passed_over: bool,
     owner: Owner,
-    /// When it last had nothing to do.
-    busy_since: Instant,
+    /// When it last told the time, or had nothing to do.
+    told_at: Instant,
 }
 
 fn damaged(_: Damaged) -> io::Error {
@@ -102,7 +102,7 @@ impl<'a> Worker<'a> {
             kept: 0,
             passed_over: false,
             owner: Owner::me(),
-            busy_since: Instant::now(),
+            told_at: Instant::now(),
         }
     }
 
@@ -171,7 +171,7 @@ impl<'a> Worker<'a> {
             self.bell.wait()
         };
         wait(&ring.reader_asleep, ready, sleep)?;
-        self.busy_since = Instant::now();
+        self.told_at = Instant::now();
         Ok(())
     }
 
@@ -264,13 +264,25 @@ impl<'a> Worker<'a> {
 
     /// Lets the pool see what was written.
     fn publish(&mut self) -> io::Result<()> {
-        if matches!(self.tasks.available(&self.page.tasks), Ok(0)) {
-            let took = self.busy_since.elapsed().as_nanos() as u64;
-            self.page.took.store(took, Relaxed);
+        let is_dry = matches!(self.tasks.available(&self.page.tasks), Ok(0));
+        if is_dry {
+            self.tell_time();
         }
         self.results.publish(&self.page.results);
         self.kept = 0;
-        self.wake(&self.page.results.reader_asleep)
+        if must_wake(&self.page.results.reader_asleep) {
+            if !is_dry {
+                self.tell_time(); // beside a bell, that costs little
+            }
+            self.pool_bell.ring()?;
+        }
+        Ok(())
+    }
+
+    fn tell_time(&mut self) {
+        let took = self.told_at.elapsed().as_nanos() as u64;
+        self.page.took.store(took, Relaxed);
+        self.told_at = Instant::now();
     }
 
     /// Writes a result. (Of a large one, all but the last piece is published.)
