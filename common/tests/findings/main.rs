@@ -67,7 +67,7 @@ fn told(error: &Error) -> String {
 fn in_time<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, result) = mpsc::channel();
     let working = thread::spawn(move || done.send(work()));
-    match result.recv_timeout(Duration::from_secs(10 * programs::slowness())) {
+    match result.recv_timeout(Duration::from_secs(30 * programs::slowness())) {
         Ok(result) => {
             let _ = working.join();
             result
