@@ -28,7 +28,7 @@ impl<T> Deref for Line<T> {
 pub(crate) struct Page {
     /// The number of the next item that the worker may start: see `pool::claim`.
     pub next: Line<AtomicU64>,
-    /// How long the worker took, in nanoseconds, since it told that last, or had nothing to do; 0: it has told nothing new. It tells
+    /// How long the worker took, in nanoseconds, since it rang last, or had nothing to do; 0: it has told nothing new. It tells
     /// when it runs dry, and when it rings.
     pub took: Line<AtomicU64>,
     /// From the pool to the worker.

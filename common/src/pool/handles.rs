@@ -103,10 +103,10 @@ impl ResultHandler {
 
     /// Not in a copy made by `fork`: there, nobody will deliver, and the lock may be held forever.
     fn ours(&self) -> Result<MutexGuard<'_, Results>, Error> {
-        match self.watched.load(Relaxed) >> 1 == generation() {
-            true => Ok(self.lock()),
-            false => Err(Error::ForkedCopy),
+        if self.watched.load(Relaxed) >> 1 != generation() {
+            return Err(Error::ForkedCopy);
         }
+        Ok(self.lock())
     }
 
     /// Changes the results. True: somebody waits, and there is now what they wait for.

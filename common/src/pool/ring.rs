@@ -286,9 +286,9 @@ impl TaskHeader {
 
 /// A checksum: not against malice, but against chance.
 fn check(words: [u64; 4]) -> u64 {
-    let [a, b, c, d] = words;
-    let mix = a ^ b.rotate_left(17) ^ c.rotate_left(31) ^ d.rotate_left(47);
-    (mix ^ 0x9e37_79b9_7f4a_7c15).wrapping_mul(0xff51_afd7_ed55_8ccd)
+    words.into_iter().fold(0x9e37_79b9_7f4a_7c15, |mix, word| {
+        (mix ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
+    })
 }
 
 /// What a worker has to say.

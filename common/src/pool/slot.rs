@@ -95,7 +95,7 @@ impl Slot {
 
     /// Do jobs that were submitted later start before one that waits here? (It is busy, or the system lets others run.) One that was
     /// moved for that is moved again only when new ones have overtaken it: it does not go in circles. `newest`: the highest sequence
-    /// number that any worker was sent. So many `places` do not matter.
+    /// number that any worker was sent. To be late by that many `places` does not matter.
     pub fn is_overtaken(&self, newest: u64, places: u64) -> bool {
         let Some(link) = &self.link else { return false };
         let started = link.page.next.load(Acquire);

@@ -81,7 +81,7 @@ pub(super) struct Worker<'a> {
     /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
     passed_over: bool,
     owner: Owner,
-    /// When it last told the time, or had nothing to do.
+    /// When it last rang and told the time, or had nothing to do.
     told_at: Instant,
 }
 
@@ -188,12 +188,13 @@ impl<'a> Worker<'a> {
     }
 
     /// Rings, if the pool waits for this: something to read, or room.
-    fn wake(&self, asleep: &AtomicU32) -> io::Result<()> {
+    fn wake(&mut self, asleep: &AtomicU32) -> io::Result<()> {
         if must_wake(asleep) {
-            self.pool_bell.ring()
-        } else {
-            Ok(())
+            self.tell_time(); // beside a bell, that costs little
+            self.told_at = Instant::now();
+            self.pool_bell.ring()?;
         }
+        Ok(())
     }
 
     /// What was taken back made no result, but room.
@@ -264,25 +265,17 @@ impl<'a> Worker<'a> {
 
     /// Lets the pool see what was written.
     fn publish(&mut self) -> io::Result<()> {
-        let is_dry = matches!(self.tasks.available(&self.page.tasks), Ok(0));
-        if is_dry {
+        if matches!(self.tasks.available(&self.page.tasks), Ok(0)) {
             self.tell_time();
         }
         self.results.publish(&self.page.results);
         self.kept = 0;
-        if must_wake(&self.page.results.reader_asleep) {
-            if !is_dry {
-                self.tell_time(); // beside a bell, that costs little
-            }
-            self.pool_bell.ring()?;
-        }
-        Ok(())
+        self.wake(&self.page.results.reader_asleep)
     }
 
-    fn tell_time(&mut self) {
+    fn tell_time(&self) {
         let took = self.told_at.elapsed().as_nanos() as u64;
         self.page.took.store(took, Relaxed);
-        self.told_at = Instant::now();
     }
 
     /// Writes a result. (Of a large one, all but the last piece is published.)

@@ -1,9 +1,10 @@
 //! Writes down what this process and its threads do, and draws the run when it exits.
 
 use crate::log::{Kind, Log, Slot, UNKNOWN};
-use crate::os::{self, OwnedHandle};
+use crate::os;
 use crate::output::{Output, VARIABLE};
 use crate::run::Run;
+use shared_memory::OwnedHandle;
 use std::cell::Cell;
 use std::fmt::{Display, Write};
 use std::marker::PhantomData;

@@ -4,8 +4,6 @@ use nix::libc;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::time::{ClockId, clock_gettime};
 
-pub(crate) use std::os::fd::OwnedFd as OwnedHandle;
-
 /// Nanoseconds on a clock that all processes of this machine share.
 pub(crate) fn monotonic() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC);

@@ -7,8 +7,6 @@ use std::sync::OnceLock;
 use windows_sys::Win32::System::Console::{CONSOLE_SCREEN_BUFFER_INFO, GetConsoleScreenBufferInfo};
 use windows_sys::Win32::System::Performance::{QueryPerformanceCounter, QueryPerformanceFrequency};
 
-pub(crate) use std::os::windows::io::OwnedHandle;
-
 /// Nanoseconds on a clock that all processes of this machine share.
 pub(crate) fn monotonic() -> u64 {
     let (mut count, mut per_second) = (0, 0);
