@@ -20,6 +20,12 @@ def next_(i):
     return i + 1
 
 
+def who(_):
+    """Long enough that others take the next one."""
+    time.sleep(0.001)
+    return os.getpid()
+
+
 def echo(data):
     return data
 
@@ -93,7 +99,9 @@ def with_pool(context, what, workers, count):
             text=True, check=True)
         return float(answer.stdout)
     with context.Pool(workers) as pool:
-        pool.map(next_, range(100))
+        begun = set()
+        while len(begun) < workers:
+            begun.update(pool.map(who, range(workers), 1))
         items = range(count)
         expected = range(1, count + 1)
         if what == "apply_async":

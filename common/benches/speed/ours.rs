@@ -3,7 +3,7 @@
 use crate::Contestant;
 use common::{AsyncResult, Pool, Process};
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -96,10 +96,20 @@ pub fn touched_gibibyte() -> Vec<u8> {
 }
 
 /// A pool whose workers have worked.
+/// A pool each of whose workers has done something: how long they take to begin is another measure.
 fn warm(workers: usize) -> Pool {
     let pool = Pool::new(workers).expect("a pool");
-    assert_eq!(pool.map(next, 0..100).expect("results").len(), 100);
+    let mut begun = HashSet::new();
+    while begun.len() < workers {
+        begun.extend(pool.map_with_chunksize(who, 0..workers, 1).expect("results"));
+    }
     pool
+}
+
+/// Long enough that others take the next one.
+fn who(_: usize) -> u32 {
+    std::thread::sleep(Duration::from_millis(1));
+    std::process::id()
 }
 
 fn check(results: Vec<u64>, count: u64) {

@@ -9,7 +9,7 @@ use crate::sync::{AtomicU32, AtomicU64};
 use shared_memory::SharedMemory;
 use std::io;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU64 as Word, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU8, AtomicU64 as Word, Ordering::Relaxed};
 
 /// What lies on cache lines of its own: two processors that write to neighbours do not disturb each other.
 #[repr(C, align(128))]
@@ -31,6 +31,9 @@ pub(crate) struct Page {
     /// How long the worker took, in nanoseconds, since it rang last, or had nothing to do; 0: it has told nothing new. It tells
     /// when it runs dry, and when it rings.
     pub took: Line<AtomicU64>,
+    /// Values that the worker has not published yet, for the pool if it dies: the head of a result, or 0, and the bytes of that.
+    pub kept: Line<AtomicU64>,
+    pub kept_bytes: [AtomicU8; CAPACITY as usize / 4],
     /// From the pool to the worker.
     pub tasks: Ring,
     /// From the worker to the pool.
@@ -44,9 +47,6 @@ pub(crate) struct Ring {
     pub head: Line<AtomicU64>,
     /// How many words were written, ever.
     pub tail: Line<AtomicU64>,
-    /// How many words were written that the reader need not look at yet, unless the writer dies. (Apart from `tail`, which the
-    /// reader looks at all the time: a line that two processors take turns at is slow.)
-    pub kept: Line<AtomicU64>,
     /// Does the reader sleep, or is it about to, until there is something to read?
     pub reader_asleep: Line<AtomicU32>,
     /// Does the writer sleep, or is it about to, until there is room?
@@ -88,9 +88,14 @@ impl Ring {
             self.write(position, word);
             position += 1;
         }
-        let rest = eights.remainder().iter().rev();
-        if rest.len() > 0 {
-            self.write(position, rest.fold(0, |word, &byte| word << 8 | u64::from(byte)));
+        let rest = eights.remainder();
+        match bytes.last_chunk() {
+            _ if rest.is_empty() => {}
+            Some(eight) => self.write(position, u64::from_le_bytes(*eight) >> (8 * (BYTES - rest.len()))),
+            None => {
+                let word = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+                self.write(position, word);
+            }
         }
     }
 

@@ -1,10 +1,10 @@
 //! What a pool's handle and its threads share, and the thread that takes results in.
 //!
-//! **Submitters never wait.** They leave jobs in the inbox. If the queue has no *backlog* (no job waits in it for a worker), and
-//! nobody holds it, they dispatch by themselves; who holds it says whether there is a backlog before letting it go, and looks into
-//! the inbox afterwards. All of this is said under the inbox's lock, so one of the two comes first: either the submitter finds the
-//! queue free, or the holder finds the job. If there is a backlog, workers have enough to do, and the collector will look into the
-//! inbox when one answers.
+//! **Submitters never wait.** They leave jobs in the inbox. If a worker is *hungry* (it has next to nothing to do), and nobody holds
+//! the queue, they dispatch by themselves; who holds it says whether one is hungry before letting it go, and looks into the inbox
+//! afterwards. All of this is said under the inbox's lock, so one of the two comes first: either the submitter finds the queue
+//! free, or the holder finds the job. If nobody is hungry, every worker has something to do, or is not ready yet, and the collector
+//! will look into the inbox when one says something.
 //!
 //! **Nothing is delivered under the lock.** What has to be done when it is free again gathers in an [`Output`].
 
@@ -21,27 +21,23 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// How many jobs a submitter sends ahead to a worker. The collector sends more.
-const SUBMITTERS_AHEAD: usize = 64;
-
 #[derive(Default)]
 struct Inbox {
     jobs: VecDeque<Job>,
     /// How many jobs, and how many items, were accepted.
     sequence: u64,
     items: usize,
-    /// The queue has jobs that wait for a worker.
-    backlog: bool,
+    /// See [`Queue::is_hungry`].
+    hungry: bool,
 }
 
 /// What a pool's handle and its threads share.
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     inbox: Mutex<Inbox>,
-    /// Something changed that a waiting thread may care about: the last item was answered, or the pool ends. (Not with the
-    /// queue's lock: who holds that has to look into the inbox afterwards.)
+    /// Something changed that a waiting thread may care about: the last item was answered, or the pool ends. With the inbox's lock:
+    /// who holds the queue's has to look into the inbox afterwards.
     changed: Condvar,
-    gate: Mutex<()>,
     /// No worker is started any more.
     shutting_down: AtomicBool,
     /// How many items were delivered.
@@ -66,7 +62,6 @@ impl Shared {
             queue: Mutex::new(Queue::new(workers, max_tasks, least, unobserved.clone())),
             inbox: Mutex::new(Inbox::default()),
             changed: Condvar::new(),
-            gate: Mutex::new(()),
             shutting_down: AtomicBool::new(false),
             delivered: AtomicUsize::new(0),
             unobserved,
@@ -94,9 +89,9 @@ impl Shared {
         inbox.sequence += 1;
         inbox.items += job.count as usize;
         inbox.jobs.push_back(job);
-        let backlog = inbox.backlog;
+        let hungry = inbox.hungry;
         drop(inbox);
-        if !backlog {
+        if hungry {
             let mut out = Output::default();
             if let Some(queue) = self.try_dispatch(&mut out) {
                 self.release(queue, &mut out);
@@ -115,7 +110,7 @@ impl Shared {
     fn try_dispatch(&self, out: &mut Output) -> Option<MutexGuard<'_, Queue>> {
         let mut queue = self.queue.try_lock().ok()?;
         self.take_inbox(&mut queue, out);
-        queue.dispatch(SUBMITTERS_AHEAD, out);
+        queue.dispatch(out);
         Some(queue)
     }
 
@@ -123,9 +118,9 @@ impl Shared {
     fn release<'a>(&'a self, queue: MutexGuard<'a, Queue>, out: &mut Output) {
         let mut held = Some(queue);
         while let Some(mut queue) = held {
-            let backlog = queue.has_backlog();
-            if backlog != std::mem::replace(&mut queue.told_backlog, backlog) {
-                self.lock_inbox().backlog = backlog;
+            let hungry = queue.is_hungry();
+            if hungry != std::mem::replace(&mut queue.told_hungry, hungry) {
+                self.lock_inbox().hungry = hungry;
             }
             if queue.shutting_down {
                 self.shutting_down.store(true, SeqCst);
@@ -137,29 +132,20 @@ impl Shared {
             if delivered > 0 {
                 self.tell();
             }
-            held = (!backlog && self.is_wanted()).then(|| self.try_dispatch(out)).flatten();
+            let relied_on = hungry && !self.lock_inbox().jobs.is_empty();
+            held = relied_on.then(|| self.try_dispatch(out)).flatten();
         }
     }
 
     /// Wakes those who wait for a change.
     fn tell(&self) {
-        drop(self.lock_gate()); // a thread that was about to wait is waiting now
+        drop(self.lock_inbox()); // a thread that was about to wait is waiting now
         self.changed.notify_all();
     }
 
-    fn lock_gate(&self) -> MutexGuard<'_, ()> {
-        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Did a submitter leave something that nobody else will look at?
-    fn is_wanted(&self) -> bool {
-        let inbox = self.lock_inbox();
-        !inbox.backlog && !inbox.jobs.is_empty()
-    }
-
     /// Items that were accepted and are not delivered yet.
-    pub fn pending(&self) -> usize {
-        self.lock_inbox().items - self.delivered.load(SeqCst)
+    fn pending(&self, inbox: &Inbox) -> usize {
+        inbox.items - self.delivered.load(SeqCst)
     }
 
     /// Changes the queue, and dispatches what became possible by it.
@@ -176,11 +162,11 @@ impl Shared {
 
     /// Waits until every accepted item is answered, then lets the workers end.
     pub fn finish(&self) {
-        let mut gate = self.lock_gate();
-        while self.pending() > 0 {
-            gate = self.changed.wait(gate).unwrap_or_else(PoisonError::into_inner);
+        let mut inbox = self.lock_inbox();
+        while self.pending(&inbox) > 0 {
+            inbox = self.changed.wait(inbox).unwrap_or_else(PoisonError::into_inner);
         }
-        drop(gate);
+        drop(inbox);
         self.with_queue(|queue, out| queue.finish(out));
     }
 
@@ -201,11 +187,8 @@ impl Shared {
     /// Waits before a worker is started again, if it is to be: see [`Queue::start_failed`].
     pub fn start_failed(&self, worker: usize, error: Error, own_fault: bool) {
         if let Some(pause) = self.with_queue(|queue, out| queue.start_failed(worker, error, own_fault, out)) {
-            let gate = self.lock_gate();
-            drop(
-                self.changed
-                    .wait_timeout_while(gate, pause, |()| !self.is_shutting_down()),
-            );
+            let goes_on = |_: &mut Inbox| !self.is_shutting_down();
+            drop(self.changed.wait_timeout_while(self.lock_inbox(), pause, goes_on));
         }
     }
 

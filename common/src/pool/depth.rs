@@ -20,7 +20,7 @@ const QUICK: Duration = Duration::from_micros(300);
 
 #[derive(Default)]
 pub(super) struct Depths {
-    least: usize,
+    pub least: usize,
     /// Of functions that were called: how many jobs, and whether a worker took long last.
     of: HashMap<CodeRef, (usize, bool)>,
 }

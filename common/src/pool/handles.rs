@@ -109,10 +109,11 @@ impl ResultHandler {
         Ok(self.lock())
     }
 
-    /// Changes the results. True: somebody waits, and there is now what they wait for.
-    fn change(&self, change: impl FnOnce(&mut Results)) -> bool {
+    /// Takes what came of the item at `index` (and of those behind it). True: somebody waits, there is now what they wait for,
+    /// and they are to be woken.
+    pub fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool {
         let mut results = self.lock();
-        change(&mut results);
+        results.add(index, outcome, bytes);
         let wake = self.watched.load(Relaxed) & WATCHED != 0 && results.ready();
         if wake {
             self.watched.fetch_and(!WATCHED, Relaxed);
@@ -120,26 +121,9 @@ impl ResultHandler {
         wake
     }
 
-    /// Takes what came of the item at `index` (and of those behind it). True: somebody waits, and is to be woken.
-    pub fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool {
-        self.change(|results| results.add(index, outcome, bytes))
-    }
-
     /// Wakes the threads that wait. Called once for many results: waking costs more than delivering.
     pub fn wake(&self) {
         self.changed.notify_all();
-    }
-
-    /// Of a map: its input has ended, and had this number of items.
-    pub fn expect(&self, items: usize) {
-        let expect = |results: &mut Results| {
-            if let Results::Map(map) = results {
-                map.expected = Some(items);
-            }
-        };
-        if self.change(expect) {
-            self.wake();
-        }
     }
 
     /// Of an `imap`: takes all that has come. If `wait`, there is something.
@@ -199,6 +183,15 @@ pub(super) enum Results {
 pub(super) type Arrived = (usize, Result<Packed, Failure>);
 
 impl Results {
+    /// Of a map with this number of items.
+    pub fn map(expected: usize) -> Results {
+        let map = Map {
+            expected,
+            ..Map::default()
+        };
+        Results::Map(Box::new(map))
+    }
+
     fn add(&mut self, index: usize, outcome: Outcome, bytes: &[u8]) {
         match (self, outcome) {
             (Results::Map(map), outcome) => map.add(index, outcome, bytes),
@@ -223,7 +216,7 @@ impl Results {
         match self {
             Results::Waiting => false,
             Results::Value(_) | Results::Failed(_) => true,
-            Results::Map(map) => map.expected == Some(map.done),
+            Results::Map(map) => map.expected == map.done,
             Results::Stream(arrived) => !arrived.is_empty(),
         }
     }
@@ -259,8 +252,8 @@ fn decode_item<R: Message>(value: &[u8]) -> Result<R, Error> {
 /// The results of a `map`.
 #[derive(Default)]
 pub(super) struct Map {
-    /// How many there are to be; `None`: the input has not ended.
-    expected: Option<usize>,
+    /// How many there are to be.
+    expected: usize,
     done: usize,
     /// The first item's place, and the packed values from there on, as they came.
     pieces: Vec<(usize, Box<[u8]>)>,

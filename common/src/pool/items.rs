@@ -9,16 +9,6 @@ pub(super) const LARGE: u32 = u32::MAX;
 
 const HEAD: usize = size_of::<u32>();
 
-/// Appends the length of an item that is to follow.
-#[inline]
-pub(super) fn push_length(bytes: &mut Vec<u8>, length: u64) {
-    let head = u32::try_from(length).unwrap_or(LARGE);
-    bytes.extend_from_slice(&head.to_le_bytes());
-    if head == LARGE {
-        bytes.extend_from_slice(&length.to_le_bytes());
-    }
-}
-
 /// Appends an item: what `write` appends, with its length before it. On an error, `bytes` is as before.
 #[inline]
 pub(super) fn push_item<E>(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
@@ -48,6 +38,17 @@ pub(super) fn split_item(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
         }
         length => rest.split_at_checked(length as usize),
     }
+}
+
+/// How many items `bytes` consist of; `None` if the last one is not whole.
+#[inline]
+pub(super) fn count_items(mut bytes: &[u8]) -> Option<u32> {
+    let mut count = 0;
+    while !bytes.is_empty() {
+        bytes = split_item(bytes)?.1;
+        count += 1;
+    }
+    Some(count)
 }
 
 /// Where `bytes` go on after `count` items; `None` if there are fewer.
@@ -129,6 +130,8 @@ mod tests {
             rest = after;
         }
         assert!(rest.is_empty());
+        assert_eq!(count_items(&bytes), Some(contents.len() as u32));
+        assert_eq!(count_items(&bytes[..bytes.len() - 1]), None);
         assert_eq!(skip_items(&bytes, contents.len() as u32), Some(&[][..]));
         assert_eq!(skip_items(&bytes, contents.len() as u32 + 1), None);
     }

@@ -112,13 +112,9 @@ impl InFlight {
         self.sent.front().map_or(self.next..self.next, Sent::unanswered)
     }
 
-    pub fn first_unanswered(&self) -> u64 {
-        self.due().start
-    }
-
     /// The number of an item that the worker says it will start next: it does so in order, and with what it was sent.
     pub fn check_next(&self, next: u64) -> Result<u64, Damaged> {
-        let possible = self.first_unanswered()..=self.next;
+        let possible = self.due().start..=self.next;
         possible.contains(&next).then_some(next).ok_or(Damaged)
     }
 

@@ -17,6 +17,7 @@ use handles::{Failure, Outcome, ResultHandler, Results};
 use items::{Packed, push_item};
 use job::Job;
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -38,6 +39,7 @@ mod supervisor;
 mod system;
 #[cfg(test)]
 pub(crate) mod tests;
+mod values;
 pub(crate) mod worker;
 
 pub use handles::{AsyncResult, MapResult};
@@ -289,60 +291,38 @@ impl Pool {
         self.submit_many(f, items, None)
     }
 
+    /// Submits each chunk as soon as it is encoded: the workers begin with the first one meanwhile.
     fn submit_many<A: Message, R: Message>(
         &self,
         f: fn(A) -> R,
         items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
     ) -> MapResult<R> {
-        // The chunks' size depends on the number of items, which an iterator need not know.
-        let items = items.into_iter();
-        match (chunksize, items.size_hint()) {
-            (Some(chunksize), _) => self.submit_chunks(f, items, chunksize),
-            (None, (count, Some(most))) if count == most => self.submit_chunks(f, items, self.chunksize(count)),
-            _ => {
-                let items: Vec<A> = items.collect();
-                let chunksize = self.chunksize(items.len());
-                self.submit_chunks(f, items.into_iter(), chunksize)
-            }
-        }
-    }
-
-    /// As Python: four chunks for each worker.
-    fn chunksize(&self, items: usize) -> usize {
-        items.div_ceil(4 * self.processes())
-    }
-
-    /// Submits each chunk as soon as it is encoded: the workers begin with the first one meanwhile.
-    fn submit_chunks<A: Message, R: Message>(
-        &self,
-        f: fn(A) -> R,
-        items: impl Iterator<Item = A>,
-        chunksize: usize,
-    ) -> MapResult<R> {
-        let handler = ResultHandler::new(Results::Map(Box::default()));
+        let items: Vec<A> = items.into_iter().collect(); // how many they are decides on the chunks
+        let count = items.len();
+        // As Python: four chunks for each worker.
+        let chunksize = chunksize.unwrap_or(count.div_ceil(4 * self.processes));
         let chunksize = chunksize.clamp(1, u32::MAX as usize);
-        let (mut chunk, mut first, mut count) = (Vec::new(), 0, 0);
-        let submit = |chunk: &mut Vec<u8>, first: usize, end: usize| {
-            if end > first {
+        let handler = ResultHandler::new(Results::map(count));
+        let (mut chunk, mut first) = (Vec::new(), 0);
+        let submit = |chunk: &mut Vec<u8>, items: Range<usize>| {
+            if !items.is_empty() {
                 let packed = std::mem::take(chunk).into();
-                self.submit(f, packed, (end - first) as u32, first, handler.clone());
+                self.submit(f, packed, items.len() as u32, items.start, handler.clone());
             }
         };
-        for item in items {
+        for (index, item) in items.into_iter().enumerate() {
+            let next = index + 1;
             if let Err(error) = pack(&mut chunk, &item) {
                 // The chunk ends before this item, and the next one begins behind it.
-                submit(&mut chunk, first, count);
-                self.refuse(error, count, &handler);
-                first = count + 1;
-            } else if count + 1 - first == chunksize {
-                submit(&mut chunk, first, count + 1);
-                first = count + 1;
+                submit(&mut chunk, first..index);
+                self.refuse(error, index, &handler);
+                first = next;
+            } else if next - first == chunksize || next == count {
+                submit(&mut chunk, first..next);
+                first = next;
             }
-            count += 1;
         }
-        submit(&mut chunk, first, count);
-        handler.expect(count);
         AsyncResult {
             handler,
             read: Results::values,

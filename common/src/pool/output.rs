@@ -2,7 +2,6 @@
 
 use super::handles::{Outcome, ResultHandler};
 use super::system::Link;
-use std::ops::Range;
 use std::sync::Arc;
 
 #[derive(Default)]
@@ -18,19 +17,6 @@ pub(super) struct Output {
 impl Output {
     pub fn push(&mut self, handler: Arc<ResultHandler>, index: usize, outcome: Outcome) {
         self.completions.push((handler, index, outcome));
-    }
-
-    /// Packed values, some of the bytes. Neighbours are delivered together.
-    pub fn push_values(&mut self, handler: Arc<ResultHandler>, index: usize, count: u32, bytes: Range<usize>) {
-        if let Some((before, first, Outcome::Values(known, range))) = self.completions.last_mut() {
-            let next = *first + *known as usize == index && range.end == bytes.start;
-            if next && Arc::ptr_eq(before, &handler) {
-                *known += count;
-                range.end = bytes.end;
-                return;
-            }
-        }
-        self.push(handler, index, Outcome::Values(count, bytes));
     }
 
     /// Rings, delivers, and wakes the threads that wait. Returns how many items were delivered; their handlers are dropped by then.

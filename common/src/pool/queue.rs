@@ -57,8 +57,8 @@ pub(super) struct Queue {
     max_tasks: u64,
     depths: Depths,
     unobserved: Arc<Unobserved>,
-    /// Whether there is a backlog, as the inbox was told.
-    pub told_backlog: bool,
+    /// Whether a worker is hungry, as the inbox was told.
+    pub told_hungry: bool,
     /// No worker is started any more: nothing is left to do, or nothing shall be done.
     pub shutting_down: bool,
     /// Why no worker can be had.
@@ -93,13 +93,13 @@ impl Queue {
         }
     }
 
-    /// Do jobs wait for a worker?
-    pub fn has_backlog(&self) -> bool {
-        !self.jobs.is_empty()
+    /// Has a worker next to nothing to do? Then what is submitted is for it. (When the pool is over, what is submitted fails at once.)
+    pub fn is_hungry(&self) -> bool {
+        self.shutting_down || self.slots.iter().any(|slot| load(slot) < self.depths.least)
     }
 
-    /// Gives jobs to workers, to each at most `ahead` ahead.
-    pub fn dispatch(&mut self, ahead: usize, out: &mut Output) {
+    /// Gives jobs to workers.
+    pub fn dispatch(&mut self, out: &mut Output) {
         if self.jobs.is_empty() {
             return;
         }
@@ -109,7 +109,7 @@ impl Queue {
             if job.count > 1 {
                 self.split_jobs(self.idle());
             }
-            let Some((worker, run)) = self.choose(ahead) else { break };
+            let Some((worker, run)) = self.choose() else { break };
             let slot = &mut self.slots[worker];
             for _ in 0..run {
                 if !self.jobs.front().is_some_and(|job| slot.has_room(job)) {
@@ -133,12 +133,12 @@ impl Queue {
 
     /// The worker with the fewest jobs in flight, if it may have more, and how many in a row: some, if it has many already, as
     /// they are neighbours in memory.
-    fn choose(&self, ahead: usize) -> Option<(usize, usize)> {
+    fn choose(&self) -> Option<(usize, usize)> {
         let (worker, &load) = self.loads.iter().enumerate().min_by_key(|&(_, load)| load)?;
         let job = self.jobs.front()?;
         let small = |job: &Job| job.items.len() <= INLINE;
         let first = self.slots[worker].in_flight.function().unwrap_or(job.function);
-        let depth = self.depths.get(job.function).min(self.depths.get(first)).min(ahead);
+        let depth = self.depths.get(job.function).min(self.depths.get(first));
         let limit = if small(job) { depth } else { 1 };
         if load >= limit {
             return None;
@@ -180,10 +180,10 @@ impl Queue {
     /// Dispatches what there is; if then a worker is idle, it gets what others have not started.
     pub fn rebalance(&mut self, out: &mut Output) {
         self.recall_delayed();
-        self.dispatch(usize::MAX, out);
+        self.dispatch(out);
         let idle = self.idle();
         if idle > 0 && self.jobs.is_empty() && self.recall_for(idle) {
-            self.dispatch(usize::MAX, out);
+            self.dispatch(out);
         }
     }
 

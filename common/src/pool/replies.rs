@@ -1,11 +1,12 @@
 //! What a worker says: read from its ring, and checked, word by word.
 //!
-//! Values of the job that is due come many at a time, each in one piece. Anything else comes alone; large values in pieces, as
-//! there is room in the ring.
+//! Values of the job that is due come many at a time. Anything else comes alone; large values in pieces, as there is room in the
+//! ring.
 
-use super::items::{LARGE, push_length};
+use super::items::{LARGE, count_items};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, WORD, words};
-use crate::os::Ring;
+use super::values::Values;
+use crate::os::{Page, Ring};
 use std::ops::Range;
 
 pub(super) enum Reply {
@@ -43,48 +44,37 @@ impl Replies {
     /// Reads on, and takes what it reads off from the words that are `left`. The worker has to answer `due`, in this order, or,
     /// if that is `None`, to get ready. Values of these are appended to `out`.
     pub fn next(&mut self, ring: &Ring, left: &mut u64, due: Due, out: &mut Vec<u8>) -> Result<Reply, Damaged> {
-        let (kind, mut item, missing) = match self.download.take() {
+        let (kind, mut bytes, missing) = match self.download.take() {
             Some(download) => download,
-            None => match self.read_values(ring, left, due.clone(), out)? {
-                0 => self.read_head(ring, left, due)?,
-                count => return Ok(Reply::Values(count)),
-            },
+            None => {
+                let (kind, length) = self.read_head(ring, left, due.as_ref())?;
+                if kind == Kind::Value && length <= INLINE as u64 {
+                    let start = out.len();
+                    self.read(ring, left, length, out);
+                    return Ok(Reply::Values(check_values(&out[start..], due)?));
+                }
+                (kind, Vec::new(), length)
+            }
         };
         let count = missing.min(*left * WORD);
-        self.results.pop_bytes(ring, count as usize, &mut item);
+        self.read(ring, left, count, &mut bytes);
+        if missing > count {
+            self.download = Some((kind, bytes, missing - count));
+            return Ok(Reply::Part);
+        }
+        if kind == Kind::Value {
+            check_values(&bytes, Some(0..1))?;
+        }
+        Ok(Reply::Other(kind, bytes))
+    }
+
+    fn read(&mut self, ring: &Ring, left: &mut u64, count: u64, bytes: &mut Vec<u8>) {
+        self.results.pop_bytes(ring, count as usize, bytes);
         *left -= words(count as usize);
-        if missing == count {
-            return Ok(Reply::Other(kind, item));
-        }
-        self.download = Some((kind, item, missing - count));
-        Ok(Reply::Part)
     }
 
-    fn read_values(&mut self, ring: &Ring, left: &mut u64, due: Due, out: &mut Vec<u8>) -> Result<u32, Damaged> {
-        let mut count = 0;
-        for item in due.unwrap_or_default() {
-            if *left == 0 {
-                break;
-            }
-            let header = ResultHeader::from_word(self.results.peek(ring))?;
-            if header.kind != Kind::Value || header.length == LARGE {
-                break;
-            }
-            let length = header.length as usize;
-            *left = left.checked_sub(1 + words(length)).ok_or(Damaged)?;
-            if !header.is_of(item) {
-                return Err(Damaged);
-            }
-            self.results.pop(ring);
-            push_length(out, length as u64);
-            self.results.pop_bytes(ring, length, out);
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    /// Reads the head of what is no short value. What is not large comes as a whole.
-    fn read_head(&mut self, ring: &Ring, left: &mut u64, due: Due) -> Result<Download, Damaged> {
+    /// Reads the kind and the length of what follows. What is not large is there as a whole.
+    fn read_head(&mut self, ring: &Ring, left: &mut u64, due: Option<&Range<u64>>) -> Result<(Kind, u64), Damaged> {
         let header = ResultHeader::from_word(self.results.pop(ring))?;
         *left -= 1;
         let (length, whole) = match header.length {
@@ -98,11 +88,30 @@ impl Replies {
         let early = matches!(header.kind, Kind::Started | Kind::Ready | Kind::NotReady);
         // Checked before a length is believed: what is not due would swallow what comes behind it.
         let is_due = early == due.is_none() && due.is_none_or(|due| !due.is_empty() && header.is_of(due.start));
-        if !whole || !is_due {
-            return Err(Damaged);
+        if whole && is_due {
+            Ok((header.kind, length))
+        } else {
+            Err(Damaged)
         }
-        let mut item = Vec::new();
-        push_length(&mut item, length);
-        Ok((header.kind, item, length))
+    }
+
+    /// The worker has died: what it had kept of what is `due` is appended to `out`. Returns how many values that are.
+    pub fn read_kept(&self, page: &Page, due: Range<u64>, out: &mut Vec<u8>) -> Option<u32> {
+        let is_due = |head: &ResultHeader| head.kind == Kind::Value && head.is_of(due.start);
+        let (_, bytes) = Values::kept(page).filter(|(head, _)| is_due(head))?;
+        let count = check_values(&bytes, Some(due)).ok()?;
+        out.extend(bytes);
+        Some(count)
+    }
+}
+
+/// How many values there are: some of what is due.
+fn check_values(bytes: &[u8], due: Due) -> Result<u32, Damaged> {
+    let most = due.map_or(0, |due| due.end - due.start);
+    let count = count_items(bytes).ok_or(Damaged)?;
+    if (1..=most).contains(&u64::from(count)) {
+        Ok(count)
+    } else {
+        Err(Damaged)
     }
 }

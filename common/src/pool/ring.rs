@@ -69,8 +69,7 @@ pub(super) struct Writer {
 impl Writer {
     /// One that goes on where another one has come to.
     pub fn resume(ring: &Ring) -> Writer {
-        let tail = ring.tail.load(Relaxed).max(ring.kept.load(Relaxed));
-        let head = ring.head.load(Acquire);
+        let (tail, head) = (ring.tail.load(Relaxed), ring.head.load(Acquire));
         Writer { tail, head }
     }
 
@@ -121,12 +120,6 @@ impl Writer {
         self.tail += words(bytes.len());
     }
 
-    /// Keeps what was pushed for the case of a death; the reader does not see it yet.
-    #[inline]
-    pub fn keep(&self, ring: &Ring) {
-        ring.kept.store(self.tail, Release);
-    }
-
     /// Lets the reader see what was pushed.
     #[inline]
     pub fn publish(&self, ring: &Ring) {
@@ -159,12 +152,6 @@ impl Reader {
 
     /// The next word. The caller has seen that it is there.
     #[inline]
-    pub fn peek(&self, ring: &Ring) -> u64 {
-        ring.read(self.head)
-    }
-
-    /// As [`peek`](Reader::peek), and goes on behind it.
-    #[inline]
     pub fn pop(&mut self, ring: &Ring) -> u64 {
         self.head += 1;
         ring.read(self.head - 1)
@@ -182,11 +169,6 @@ impl Reader {
     pub fn release(&self, ring: &Ring) {
         ring.head.store(self.head, Release);
     }
-}
-
-/// The writer is dead: lets the reader see what it had kept.
-pub(super) fn recover_kept(ring: &Ring) {
-    ring.tail.fetch_max(ring.kept.load(Acquire), Release);
 }
 
 /// What a flag says of its side. Anything else is damage, or a new page: then it is better to ring once too often.

@@ -6,11 +6,10 @@
 use super::claim;
 use super::depth::Depths;
 use super::handles::{Failure, Outcome, Unobserved};
-use super::items::split_item;
 use super::job::{InFlight, Job};
 use super::output::Output;
 use super::replies::{Replies, Reply};
-use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, recover_kept};
+use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake};
 use super::ring::{Damaged, INLINE, Kind, TASK_WORDS, TaskHeader, WORD, Writer, words};
 use super::system::Link;
 use super::worker::PROTOCOL_ERROR;
@@ -87,10 +86,6 @@ impl Slot {
     /// How many items it may still be given.
     fn tasks_left(&self) -> u64 {
         self.max_tasks - self.in_flight.accepted()
-    }
-
-    fn name(&self) -> &str {
-        self.link.as_ref().map_or("", |link| &link.name)
     }
 
     /// Do jobs that were submitted later start before one that waits here? (It is busy, or the system lets others run.) One that was
@@ -184,11 +179,8 @@ impl Slot {
             let start = out.bytes.len();
             let due = self.ready.then(|| self.in_flight.due());
             match self.replies.next(ring, &mut left, due, &mut out.bytes)? {
-                Reply::Values(count) => {
-                    let (handler, index) = self.in_flight.answer(count)?;
-                    out.push_values(handler, index, count, start..out.bytes.len());
-                }
-                Reply::Other(kind, item) => self.take_in(kind, item, out)?,
+                Reply::Values(count) => self.answer(count, Outcome::Values(count, start..out.bytes.len()), out)?,
+                Reply::Other(kind, content) => self.take_in(link, kind, content, out)?,
                 Reply::Part => {}
             }
         }
@@ -201,24 +193,26 @@ impl Slot {
         Ok(available > 0)
     }
 
-    fn take_in(&mut self, kind: Kind, item: Vec<u8>, out: &mut Output) -> Result<(), Damaged> {
-        let content = split_item(&item).unwrap_or_default().0;
+    /// What came of the items that are due.
+    fn answer(&mut self, count: u32, outcome: Outcome, out: &mut Output) -> Result<(), Damaged> {
+        let (handler, index) = self.in_flight.answer(count)?;
+        out.push(handler, index, outcome);
+        Ok(())
+    }
+
+    fn take_in(&mut self, link: &Link, kind: Kind, content: Vec<u8>, out: &mut Output) -> Result<(), Damaged> {
         match kind {
             Kind::Started => self.started = true,
             Kind::Ready => self.ready = true,
-            Kind::NotReady => self.not_ready = postcard::from_bytes(content).ok(),
+            Kind::NotReady => self.not_ready = postcard::from_bytes(&content).ok(),
             Kind::Request if self.upload == Some(Upload::Announced) => self.upload = Some(Upload::Written(0)),
             Kind::Request => return Err(Damaged),
             Kind::Error => {
-                let error: RemoteError = postcard::from_bytes(content).map_err(|_| Damaged)?;
-                let error = Error::remote(error, &format!("a task of {}", self.name()));
-                let (handler, index) = self.in_flight.answer(1)?;
-                out.push(handler, index, Outcome::Failed(Failure::new(error, &self.unobserved)));
+                let error: RemoteError = postcard::from_bytes(&content).map_err(|_| Damaged)?;
+                let error = Error::remote(error, &format!("a task of {}", link.name));
+                self.answer(1, Outcome::Failed(Failure::new(error, &self.unobserved)), out)?;
             }
-            Kind::Value => {
-                let (handler, index) = self.in_flight.answer(1)?;
-                out.push(handler, index, Outcome::Large(item));
-            }
+            Kind::Value => self.answer(1, Outcome::Large(content), out)?,
         }
         Ok(())
     }
@@ -350,8 +344,12 @@ impl Slot {
     /// never was ready, that is its own fault.
     pub fn exited(&mut self, exit: Exit, depths: &mut Depths, out: &mut Output) -> Option<(Vec<Job>, Error, bool)> {
         let link = self.link.clone()?;
-        recover_kept(&link.page.results);
         self.collect(depths, out);
+        let start = out.bytes.len();
+        let kept = |due| self.replies.read_kept(&link.page, due, &mut out.bytes);
+        if let Some(count) = Some(self.in_flight.due()).filter(|_| !self.damaged).and_then(kept) {
+            let _ = self.answer(count, Outcome::Values(count, start..out.bytes.len()), out); // it is due
+        }
         self.damaged |= exit == Exit::Code(PROTOCOL_ERROR);
         let name = &link.name;
         let (error, own_fault) = match self.not_ready.take() {
@@ -364,7 +362,7 @@ impl Slot {
             None => (Error::never_ready(name, exit), true),
         };
         // Items are answered before the next one is claimed: so only the first can have been started.
-        let first = self.in_flight.first_unanswered();
+        let first = self.in_flight.due().start;
         let next = self
             .in_flight
             .check_next(link.page.next.load(Acquire))

@@ -8,18 +8,16 @@ use super::items::{LARGE, split_item};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
 use super::ring::{WORD, must_wake, wait, words};
 use super::system::{Ringer, Sleeper};
+use super::values::{MAX_RETAINED, Values};
 use crate::error::RemoteError;
 use crate::function;
-use crate::os::{self, CAPACITY, Owner, Page, Ring, SharedPage};
+use crate::os::{self, CAPACITY, Owner, Page, SharedPage};
 use crate::spawn::{self, Start};
 use crate::sync::{AtomicU32, Instant};
 use crate::timeline;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-/// Memory that larger tasks and results needed is given back at once.
-const MAX_RETAINED: usize = 1 << 20;
 
 /// Works until the pool says that there is nothing more to do. Returns the exit code.
 pub(crate) fn run_child(start: Start) -> Result<i32, String> {
@@ -28,7 +26,7 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     let shared = Arc::new(open().map_err(|error: io::Error| format!("its memory cannot be used: {error}"))?);
     let last_words = shared.clone();
     function::on_panic_abort(move |error| {
-        let _ = Worker::resume(&last_words.0, &last_words.1, &last_words.2).abort(error);
+        let _ = Worker::abort(&last_words.0, &last_words.1, &last_words.2, error);
     });
     let mut worker = Worker::new(&shared.0, &shared.1, &shared.2);
     let _ = worker.send(Kind::Started, 0, &[]);
@@ -74,10 +72,8 @@ pub(super) struct Worker<'a> {
     results: Writer,
     /// The items of the current task.
     items: Vec<u8>,
-    /// The result of the current item.
-    result: Vec<u8>,
-    /// How many words were kept since something was published.
-    kept: u64,
+    /// Of the current task.
+    values: Values,
     /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
     passed_over: bool,
     owner: Owner,
@@ -98,19 +94,11 @@ impl<'a> Worker<'a> {
             tasks: Reader::default(),
             results: Writer::default(),
             items: Vec::new(),
-            result: Vec::new(),
-            kept: 0,
+            values: Values::default(),
             passed_over: false,
             owner: Owner::me(),
             told_at: Instant::now(),
         }
-    }
-
-    /// Another one that goes on where the first one has come to: it is in the middle of a call.
-    fn resume(page: &'a Page, bell: &'a Sleeper, pool_bell: &'a Ringer) -> Worker<'a> {
-        let mut worker = Worker::new(page, bell, pool_bell);
-        worker.results = Writer::resume(&page.results);
-        worker
     }
 
     /// The target has forked, and has returned in the copy: that is no worker.
@@ -120,11 +108,15 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Answers the item that is being done, or says why the initializer fails: this process is about to abort.
-    fn abort(&mut self, error: &RemoteError) -> io::Result<()> {
+    /// This process is about to abort, in the middle of a call: a new one of these, which goes on where that worker has come to,
+    /// answers the item that is being done, or says why the initializer fails.
+    fn abort(page: &Page, bell: &Sleeper, pool_bell: &Ringer, error: &RemoteError) -> io::Result<()> {
+        let mut worker = Worker::new(page, bell, pool_bell);
+        worker.results = Writer::resume(&page.results);
+        worker.values = Values::recover(page);
         match CURRENT.load(Relaxed) {
-            0 => self.send_error(Kind::NotReady, 0, error),
-            next => self.send_error(Kind::Error, next - 1, error),
+            0 => worker.send_error(Kind::NotReady, 0, error),
+            next => worker.send_error(Kind::Error, next - 1, error),
         }
     }
 
@@ -204,7 +196,7 @@ impl<'a> Worker<'a> {
     }
 
     fn run_items(&mut self, task: TaskHeader, claimed: bool) -> io::Result<()> {
-        let (items, mut result) = (std::mem::take(&mut self.items), std::mem::take(&mut self.result));
+        let items = std::mem::take(&mut self.items);
         let mut rest = &items[..];
         let mut span = None;
         for number in 0..u64::from(task.count) {
@@ -213,48 +205,45 @@ impl<'a> Worker<'a> {
             rest = others;
             let mine = claimed && number == 0 || claim(&self.page.next, item);
             if !mine {
-                self.publish()?;
+                self.publish_values()?;
                 self.passed_over()?; // and so was all that is behind it
                 break;
             }
             self.passed_over = false;
             span.get_or_insert_with(|| timeline::task(task.label)).begun(number + 1);
-            result.clear();
             CURRENT.store(item + 1, Relaxed);
             // SAFETY: it came from this process's parent, which runs the same program; the header's check is right.
-            let outcome = unsafe { function::run(task.function, arg, &mut result) };
+            let call = |value: &mut Vec<u8>| unsafe { function::run(task.function, arg, value) };
+            let outcome = self.values.push(item, call);
             let more = number + 1 < u64::from(task.count);
             if !more {
                 span = None;
             }
             self.leave_copy();
             match outcome {
-                Ok(()) => self.publish_result(item, &result, more)?,
+                Ok(()) if more && self.values.keep(self.page) => {} // more are to follow soon
+                Ok(()) => self.publish_values()?,
                 Err(error) => self.send_error(Kind::Error, item, &error)?,
             }
         }
-        (self.items, self.result) = (items, result);
-        for bytes in [&mut self.items, &mut self.result] {
-            if bytes.capacity() > MAX_RETAINED {
-                *bytes = Vec::new();
-            }
-        }
+        self.items = items;
+        self.items.clear();
+        self.items.shrink_to(MAX_RETAINED);
         Ok(())
     }
 
-    /// Publishes the result of an item; or, if more are to follow soon, keeps it.
-    #[inline]
-    fn publish_result(&mut self, item: u64, result: &[u8], more: bool) -> io::Result<()> {
-        self.write(Kind::Value, item, result)?;
-        self.kept += 1 + words(result.len());
-        if more && self.kept < CAPACITY / 4 {
-            self.results.keep(&self.page.results);
-            return Ok(());
+    fn publish_values(&mut self) -> io::Result<()> {
+        let mut values = std::mem::take(&mut self.values);
+        for (first, bytes) in values.parts() {
+            self.send(Kind::Value, first, bytes)?;
         }
-        self.publish()
+        values.clear(self.page);
+        self.values = values;
+        Ok(())
     }
 
     pub fn send_error(&mut self, kind: Kind, item: u64, error: &RemoteError) -> io::Result<()> {
+        self.publish_values()?;
         self.send(kind, item, &postcard::to_stdvec(error).unwrap_or_default())
     }
 
@@ -269,7 +258,6 @@ impl<'a> Worker<'a> {
             self.tell_time();
         }
         self.results.publish(&self.page.results);
-        self.kept = 0;
         self.wake(&self.page.results.reader_asleep)
     }
 
@@ -309,19 +297,13 @@ impl<'a> Worker<'a> {
     }
 
     /// Sleeps until there is room for `count` words; returns how much there is.
-    #[inline]
     fn wait_for_room(&mut self, count: u64) -> io::Result<u64> {
-        match self.results.room(&self.page.results, count) {
-            Ok(room) if room >= count => Ok(room),
-            _ => self.sleep_until_room(count),
+        let ring = &self.page.results;
+        if self.results.room(ring, count).map_err(damaged)? < count {
+            self.publish()?; // it must read on
+            let ready = || Ok(self.results.room(ring, count)? >= count);
+            wait(&ring.writer_asleep, ready, || self.bell.wait())?;
         }
-    }
-
-    fn sleep_until_room(&mut self, count: u64) -> io::Result<u64> {
-        let ring: &Ring = &self.page.results;
-        self.publish()?; // it must read on
-        let ready = || Ok(self.results.room(ring, count)? >= count);
-        wait(&ring.writer_asleep, ready, || self.bell.wait())?;
         self.results.room(ring, count).map_err(damaged)
     }
 }

@@ -12,6 +12,10 @@ impl Shared {
         self.lock()
     }
 
+    pub fn items_pending(&self) -> usize {
+        self.pending(&self.lock_inbox())
+    }
+
     /// Another thread holds the queue, and has looked into the inbox already, when jobs are submitted.
     pub fn submit_while_held(&self, jobs: Vec<Job>) {
         let mut out = Output::default();

@@ -15,6 +15,7 @@ use crate::pool::ring::{
 };
 use crate::pool::slot::Slot;
 use crate::pool::system::{Link, bell};
+use crate::pool::values::Values;
 use crate::pool::worker::PROTOCOL_ERROR;
 use crate::sync::AtomicU32;
 use std::collections::VecDeque;
@@ -224,9 +225,12 @@ pub(super) struct FakeWorker {
     tasks: Reader,
     results: Writer,
     doing: Doing,
-    /// Words of a result for which there was no room yet; what is to be done when they are written.
+    /// Words of a result for which there was no room yet, and the results that are to follow.
     unwritten: VecDeque<u64>,
-    then: Then,
+    later: VecDeque<(Kind, u64, Vec<u8>)>,
+    values: Values,
+    /// The values are among the results that are to be written.
+    publishes: bool,
     /// The item that it has claimed and not answered.
     pub current: Option<usize>,
     sleep: Sleep,
@@ -234,7 +238,6 @@ pub(super) struct FakeWorker {
     pub deaf: bool,
     /// Its page was damaged.
     pub damaged: bool,
-    kept: u64,
     passed_over: bool,
     /// It was rung when it did not sleep.
     rung: bool,
@@ -250,12 +253,6 @@ pub(super) struct FakeWorker {
     large: usize,
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Then {
-    Publish,
-    Keep,
-}
-
 impl FakeWorker {
     fn new(link: Arc<Link>, large: usize) -> FakeWorker {
         FakeWorker {
@@ -264,12 +261,13 @@ impl FakeWorker {
             results: Writer::default(),
             doing: Doing::Starting,
             unwritten: VecDeque::new(),
-            then: Then::Publish,
+            later: VecDeque::new(),
+            values: Values::default(),
+            publishes: false,
             current: None,
             sleep: Sleep::Awake,
             deaf: false,
             damaged: false,
-            kept: 0,
             passed_over: false,
             rung: false,
             rang: false,
@@ -283,7 +281,8 @@ impl FakeWorker {
 
     /// It runs code of the caller's.
     pub fn is_in_task(&self) -> bool {
-        matches!(self.doing, Doing::Working(..)) && self.current.is_some() && self.unwritten.is_empty()
+        let writes = !self.unwritten.is_empty() || self.publishes;
+        matches!(self.doing, Doing::Working(..)) && self.current.is_some() && !writes
     }
 
     /// It has claimed an item, and has not all of its arguments.
@@ -351,19 +350,23 @@ impl FakeWorker {
 
     /// False: there is nothing that it could do.
     fn act(&mut self, shared: &Shared, worker: usize, record: &Record, rng: &mut Rng) -> Result<bool, Damaged> {
-        if !self.unwritten.is_empty() {
+        let link = self.link.clone();
+        if !self.unwritten.is_empty() || !self.later.is_empty() {
             return self.write(record);
         }
-        let link = self.link.clone();
+        if std::mem::take(&mut self.publishes) {
+            self.values.clear(&link.page);
+            return Ok(true);
+        }
         let (page, ring) = (&link.page, &link.page.tasks);
         match &mut self.doing {
             Doing::Starting => {
                 self.doing = Doing::Initializing;
-                self.send(record, Kind::Started, 0, &[], Then::Publish)
+                self.send(record, Kind::Started, 0, Vec::new())
             }
             Doing::Initializing => {
                 self.doing = Doing::Idle;
-                self.send(record, Kind::Ready, 0, &[], Then::Publish)
+                self.send(record, Kind::Ready, 0, Vec::new())
             }
             Doing::Idle => {
                 if self.tasks.available(ring)? < TASK_WORDS {
@@ -380,7 +383,7 @@ impl FakeWorker {
                     }
                     self.doing = Doing::Fetching(task, Vec::new());
                     self.begin(record, shared.queue().slot(worker).index_of(task.first));
-                    return self.send(record, Kind::Request, task.first, &[], Then::Publish);
+                    return self.send(record, Kind::Request, task.first, Vec::new());
                 }
                 Ok(true)
             }
@@ -419,30 +422,35 @@ impl FakeWorker {
                 let index = *arg.first_chunk().ok_or(Damaged)?;
                 let Some(current) = self.current else {
                     if !claim(&page.next, item) {
-                        self.publish();
-                        return self.pass_over();
+                        return if self.send_values() { Ok(true) } else { self.pass_over() };
                     }
                     let known = shared.queue().slot(worker).index_of(item);
                     return Ok(self.begin(record, known.filter(|known| known.to_le_bytes() == index)));
                 };
                 *at = items.len() - rest.len();
                 *number += 1;
-                let then = if *number < task.count {
-                    Then::Keep
-                } else {
-                    Then::Publish
-                };
+                let more = *number < task.count;
                 if rng.one_in(30) {
                     let error = RemoteError::Panic("a message".to_owned(), None);
-                    let error = postcard::to_stdvec(&error).unwrap();
-                    return self.send(record, Kind::Error, item, &error, Then::Publish);
+                    self.send_values();
+                    return self.send(record, Kind::Error, item, postcard::to_stdvec(&error).unwrap());
                 }
                 let length = if rng.one_in(self.large) {
                     rng.pick(&[40, INLINE, INLINE + 1, 12_000])
                 } else {
                     0
                 };
-                self.send(record, Kind::Value, item, &result(current, length), then)
+                let value = |bytes: &mut Vec<u8>| {
+                    bytes.extend(result(current, length));
+                    Ok::<(), ()>(())
+                };
+                self.values.push(item, value).unwrap();
+                if more && self.values.keep(page) {
+                    self.done(record);
+                } else {
+                    self.send_values();
+                }
+                Ok(true)
             }
             Doing::Leaving(_) => Ok(false),
         }
@@ -469,19 +477,17 @@ impl FakeWorker {
         Ok(true)
     }
 
-    fn send(&mut self, record: &Record, kind: Kind, item: u64, payload: &[u8], then: Then) -> Result<bool, Damaged> {
-        let large = payload.len() > INLINE;
-        let length = if large { LARGE } else { payload.len() as u32 };
-        self.unwritten
-            .push_back(ResultHeader::new(kind, item, length).to_word());
-        self.unwritten.extend(large.then_some(payload.len() as u64));
-        let eights = payload.chunks(8).map(|eight| {
-            let mut word = [0; 8];
-            word[..eight.len()].copy_from_slice(eight);
-            u64::from_le_bytes(word)
-        });
-        self.unwritten.extend(eights);
-        self.then = then;
+    /// False: there are none.
+    fn send_values(&mut self) -> bool {
+        let parts = self.values.parts();
+        self.later
+            .extend(parts.map(|(item, bytes)| (Kind::Value, item, bytes.to_vec())));
+        self.publishes = !self.later.is_empty();
+        self.publishes
+    }
+
+    fn send(&mut self, record: &Record, kind: Kind, item: u64, payload: Vec<u8>) -> Result<bool, Damaged> {
+        self.later.push_back((kind, item, payload));
         self.write(record)?;
         Ok(true)
     }
@@ -490,6 +496,20 @@ impl FakeWorker {
     fn write(&mut self, record: &Record) -> Result<bool, Damaged> {
         let link = self.link.clone();
         let ring = &link.page.results;
+        if self.unwritten.is_empty() {
+            let (kind, item, payload) = self.later.pop_front().expect("a result");
+            let large = payload.len() > INLINE;
+            let length = if large { LARGE } else { payload.len() as u32 };
+            self.unwritten
+                .push_back(ResultHeader::new(kind, item, length).to_word());
+            self.unwritten.extend(large.then_some(payload.len() as u64));
+            let eights = payload.chunks(8).map(|eight| {
+                let mut word = [0; 8];
+                word[..eight.len()].copy_from_slice(eight);
+                u64::from_le_bytes(word)
+            });
+            self.unwritten.extend(eights);
+        }
         let left = self.unwritten.len() as u64;
         let large = left > 1 + words(INLINE);
         let wanted = if large { left.min(CAPACITY / 4) } else { left };
@@ -501,28 +521,23 @@ impl FakeWorker {
         for word in self.unwritten.drain(..left.min(room) as usize) {
             self.results.push(ring, word);
         }
-        if !self.unwritten.is_empty() {
-            self.publish();
-            return Ok(true);
-        }
-        self.kept += 1 + left;
-        if self.then == Then::Keep && self.kept < CAPACITY / 4 {
-            self.results.keep(ring);
-        } else {
-            self.publish();
-        }
-        if matches!(self.doing, Doing::Working(..)) {
-            if let Some(index) = self.current.take().filter(|&index| index != usize::MAX) {
-                record.done(index);
-            }
+        self.publish();
+        if self.unwritten.is_empty() && self.later.is_empty() && matches!(self.doing, Doing::Working(..)) {
+            self.done(record);
         }
         Ok(true)
+    }
+
+    /// The item that it has claimed is answered, or kept.
+    fn done(&mut self, record: &Record) {
+        if let Some(index) = self.current.take().filter(|&index| index != usize::MAX) {
+            record.done(index);
+        }
     }
 
     fn publish(&mut self) {
         let ring = &self.link.page.results;
         self.results.publish(ring);
-        self.kept = 0;
         self.rang |= must_wake(&ring.reader_asleep);
     }
 }
@@ -706,7 +721,7 @@ impl World {
     pub fn answer_all(&mut self, check: impl Fn(&World)) -> bool {
         self.workers.iter_mut().flatten().for_each(|fake| fake.paused = false);
         for _ in 0..100_000 {
-            if self.shared.pending() == 0 {
+            if self.shared.items_pending() == 0 {
                 return true;
             }
             let mut moved = false;

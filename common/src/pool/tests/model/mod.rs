@@ -181,7 +181,7 @@ impl Model {
             .for_each(|supervisor| supervisor.join().unwrap());
         self.shared.end_collector();
         self.collector.join().unwrap();
-        assert_eq!(self.shared.pending(), 0);
+        assert_eq!(self.shared.items_pending(), 0);
         self.shared
     }
 
@@ -205,8 +205,9 @@ fn start(shared: &Shared, name: &str, steps: usize) -> Link {
     // All of its numbers are used before another thread knows of them: loom takes the first use of one for its creation.
     page.next.load(Relaxed);
     page.took.load(Relaxed);
+    page.kept.load(Relaxed);
     for ring in [&page.tasks, &page.results] {
-        for number in [&ring.head, &ring.tail, &ring.kept] {
+        for number in [&ring.head, &ring.tail] {
             number.load(Relaxed);
         }
         for flag in [&ring.reader_asleep, &ring.writer_asleep] {

@@ -1,0 +1,93 @@
+//! Values that a worker has, and has not published yet.
+//!
+//! To publish each value of a chunk would cost more than a short call, so a worker publishes many together. But if it dies, that
+//! shall cost one item, not all of these. So they lie in its page too, beside the rings, where the pool looks only after a death:
+//! that memory stays in the cache of the worker's processor, and is written to as fast as any other.
+//!
+//! Invariant: what is kept in the page are values of consecutive items, and the pool has got none of them, unless the worker died
+//! while it published them. Called by `worker`, and by `replies` after a death.
+
+use super::items::push_item;
+use super::ring::{INLINE, Kind, ResultHeader};
+use crate::os::Page;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+/// Memory that larger tasks and results needed is given back at once.
+pub(super) const MAX_RETAINED: usize = 1 << 20;
+
+#[derive(Default)]
+pub(super) struct Values {
+    /// The first one's item, and the last one's.
+    first: u64,
+    last: u64,
+    /// As in `items`.
+    bytes: Vec<u8>,
+    /// How many of the bytes are in the page too: all values, or all but the last one.
+    kept: usize,
+}
+
+impl Values {
+    /// Appends what `write` appends: the value of the next item.
+    #[inline]
+    pub fn push<E>(&mut self, item: u64, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        if self.bytes.is_empty() {
+            self.first = item;
+        }
+        self.last = item;
+        push_item(&mut self.bytes, write)
+    }
+
+    /// Keeps them in the page. False: there is no room for the last one.
+    #[inline]
+    pub fn keep(&mut self, page: &Page) -> bool {
+        let end = self.bytes.len();
+        let Some(places) = page.kept_bytes.get(self.kept..end) else {
+            return false;
+        };
+        // One by one: of what was just written in small pieces, a processor reads larger ones slowly.
+        let bytes = places.iter().zip(&self.bytes[self.kept..]);
+        bytes.for_each(|(place, &byte)| place.store(byte, Relaxed));
+        self.kept = end;
+        let head = ResultHeader::new(Kind::Value, self.first, end as u32);
+        page.kept.store(head.to_word(), Release);
+        true
+    }
+
+    /// What is kept in the page of a worker, with its head.
+    pub fn kept(page: &Page) -> Option<(ResultHeader, Vec<u8>)> {
+        let head = ResultHeader::from_word(page.kept.load(Acquire)).ok()?;
+        let bytes = page.kept_bytes.get(..head.length as usize)?;
+        Some((head, bytes.iter().map(|byte| byte.load(Relaxed)).collect()))
+    }
+
+    /// In that worker, what another one of these has kept.
+    pub fn recover(page: &Page) -> Values {
+        let kept = Values::kept(page).map(|(head, bytes)| Values {
+            first: head.item.into(),
+            bytes,
+            ..Values::default()
+        });
+        kept.unwrap_or_default()
+    }
+
+    /// What is to be published: all in one piece; but what is too large for that comes alone.
+    pub fn parts(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        let (kept, last) = match self.bytes.len() {
+            ..=INLINE => (&self.bytes[..], &[][..]),
+            _ => self.bytes.split_at(self.kept),
+        };
+        [(self.first, kept), (self.last, last)]
+            .into_iter()
+            .filter(|(_, bytes)| !bytes.is_empty())
+    }
+
+    /// They are published.
+    pub fn clear(&mut self, page: &Page) {
+        if self.kept > 0 {
+            page.kept.store(0, Release);
+        }
+        self.kept = 0;
+        self.bytes.clear();
+        self.bytes.shrink_to(MAX_RETAINED);
+    }
+}
