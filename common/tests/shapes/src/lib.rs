@@ -14,6 +14,12 @@ fn fail(why: String) {
     panic!("{why}")
 }
 
+/// In the middle of a chunk, others of which have their results already.
+fn fail_at_three(n: u64) -> u64 {
+    assert!(n != 3, "three is too many");
+    n
+}
+
 pub fn run() -> Result<(), Error> {
     let pool = Pool::new(2)?;
     println!("squares: {}", pool.map(square, 0..1000)?.iter().sum::<u64>());
@@ -21,6 +27,10 @@ pub fn run() -> Result<(), Error> {
     println!(
         "panic: {}",
         pool.apply(fail, "the disk is full".to_string()).unwrap_err()
+    );
+    println!(
+        "chunk: {}",
+        pool.map_with_chunksize(fail_at_three, 0..6, 6).unwrap_err()
     );
     pool.close().join()?;
     println!("process: {}", Process::new(square, 12).start()?.join()?);
