@@ -57,6 +57,15 @@ fn note_then_end_if_13((place, i, how): (String, u32, String)) -> u32 {
     i
 }
 
+/// The value has this length; 13 ends the process.
+fn note_then_fill((place, i, length): (String, u32, usize)) -> Vec<u8> {
+    note(&place, i);
+    if length == 13 {
+        end("exit");
+    }
+    vec![7; length]
+}
+
 /// A way to die, and how one knows it by the error.
 type Way = (&'static str, fn(&Error) -> bool);
 
@@ -122,6 +131,28 @@ fn b40_the_error_of_a_map_names_the_item_and_the_rest_of_its_chunk_is_done() {
             pool.close().join().unwrap();
         }
     }
+}
+
+#[test]
+fn b40_values_of_any_length_outlive_their_worker() {
+    let _careful = careful(60);
+    let lengths = [0, 1, 300, 9_000, 5, 0, 100_000, 2, 300_000, 4];
+    let pool = Pool::new(1).unwrap();
+    for death in 1..lengths.len() {
+        let events = Events::new();
+        let mut items: Vec<_> = (0..)
+            .zip(lengths)
+            .map(|(i, length)| (events.place(), i, length))
+            .collect();
+        items[death].2 = 13;
+        let count = items.len();
+        let error = pool.map_with_chunksize(note_then_fill, items, count).unwrap_err();
+        assert!(matches!(error, Error::Item { index, .. } if index == death), "{error}");
+        let mut notes: Vec<usize> = events.notes().iter().map(|note| note.parse().unwrap()).collect();
+        notes.sort();
+        assert_eq!(notes, Vec::from_iter(0..count), "each item once");
+    }
+    pool.close().join().unwrap();
 }
 
 #[test]
