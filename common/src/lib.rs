@@ -222,7 +222,8 @@
 //! 2. `spawn`: how the program is run again, and what parent and child say to each other. Below it, `function` and `message`:
 //!    how a function and its argument become bytes; `channels`: how ends of `ipc-channel` travel.
 //! 3. `pool::claim`: who starts a task, settled by one number in shared memory.
-//! 4. `pool::ring`: how tasks and results go through shared memory. `pool::worker`: the worker's side.
+//! 4. `pool::ring`: how tasks and results go through shared memory. `pool::worker`: the worker's side, with
+//!    `pool::values`: what it has not published yet.
 //! 5. `pool::replies`: what a worker says, read and checked. `pool::slot`: a worker as the pool sees it. `pool::queue`: which task
 //!    goes where. `pool::collector`: the thread that takes results in.
 //! 6. `pool::supervisor`: a thread for each worker, which starts it, waits for its end and replaces it.

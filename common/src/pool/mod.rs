@@ -1,9 +1,9 @@
 //! `Pool`, after Python's `multiprocessing.Pool`: what a program sees of it.
 //!
-//! From the bottom to the top: `claim`, who starts an item; `ring`, what pool and worker say to each other; `items`, values in
-//! bytes; `worker`, the other side; `handles`, what a caller holds; `job`, what is in flight; `replies`, what a worker says; `slot`,
-//! one worker as the pool sees it; `queue`, which item goes where; `collector`, the thread that takes results in; `supervisor`, a
-//! thread for each worker; `imap`.
+//! From the bottom to the top: `claim`, who starts an item; `items`, arguments and values in bytes; `ring`, what pool and worker
+//! say to each other; `values`, what a worker has not published yet; `worker`, the other side; `handles`, what a caller holds;
+//! `job`, what is in flight; `replies`, what a worker says; `slot`, one worker as the pool sees it; `queue`, which item goes where;
+//! `collector`, the thread that takes results in; `supervisor`, a thread for each worker; `imap`.
 
 use crate::channels::encode_plain;
 use crate::error::Error;

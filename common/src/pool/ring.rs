@@ -10,10 +10,10 @@
 //! for them ([`Kind::Request`]): so a task that is taken back never leaves half a payload behind. A header with no items is the
 //! last one: the worker is to end.
 //!
-//! **A result** is one word, which names kind, item and length, and the value. A larger value follows in pieces, as there is
-//! room. A result is published before the next item is claimed, or kept: of a chunk, the pool looks at many results at a time, and
-//! at those that were kept when the worker has died. So a worker that dies has started at most one item that it has
-//! not answered.
+//! **A result** is one word, which names kind, item and length, and what belongs to that: the values of some consecutive items
+//! of one task, or why an item has none. A larger value follows in pieces, as there is room. Before the next item is claimed, a
+//! value is published, or kept where the pool finds it if the worker dies (see `values`). So a worker that dies has started at
+//! most one item that it has not answered.
 //!
 //! **Nobody spins, nobody misses a wake-up.** Who finds nothing to read yields once and looks again; then it says that it is
 //! asleep, looks a last time, and waits for its bell ([`wait`]). The side that has published something looks whether the other side is
@@ -284,7 +284,7 @@ pub(super) enum Kind {
     NotReady = 3,
     /// It has claimed the first item of a large task, whose payload is to come.
     Request = 4,
-    /// An item's value.
+    /// Values of this item and those behind it, as in `items`; a large one comes alone.
     Value = 5,
     /// An item has no value; a `RemoteError` follows.
     Error = 6,
