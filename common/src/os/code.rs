@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 /// A function pointer of type `fn(A) -> R` beside the function that decodes its argument, calls it, and encodes its result:
 /// two distances from the start of the code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) struct CodeRef {
     caller: u32,
     target: u32,

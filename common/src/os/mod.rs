@@ -165,8 +165,8 @@ pub(crate) struct Inherited {
 }
 
 /// The system's words for a file that is not there do not say which, nor why.
-fn missing(error: io::Error, program: &Path) -> io::Error {
-    let path = program.display();
+fn missing(error: io::Error, program: impl AsRef<Path>) -> io::Error {
+    let path = program.as_ref().display();
     match error.kind() {
         kind @ NotFound => io::Error::new(
             kind,

@@ -6,7 +6,7 @@
 
 use crate::os::CodeRef;
 use crate::sync::AtomicU64;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ const QUICK: Duration = Duration::from_micros(300);
 pub(super) struct Depths {
     pub least: usize,
     /// Of functions that were called: how many jobs, and whether a worker took long last.
-    of: HashMap<CodeRef, (usize, bool)>,
+    of: BTreeMap<CodeRef, (usize, bool)>,
 }
 
 impl Depths {
     /// `least` jobs, at first and always.
     pub fn new(least: usize) -> Depths {
-        let of = HashMap::new();
+        let of = BTreeMap::new();
         Depths { least, of }
     }
 

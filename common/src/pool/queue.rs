@@ -150,11 +150,8 @@ impl Queue {
 
     /// Takes in what all workers have written. False: there was nothing.
     pub fn collect_all(&mut self, out: &mut Output) -> bool {
-        let mut something = false;
-        for worker in 0..self.slots.len() {
-            something |= self.collect(worker, out);
-        }
-        something
+        let workers = 0..self.slots.len();
+        workers.fold(false, |something, worker| self.collect(worker, out) || something)
     }
 
     fn collect(&mut self, worker: usize, out: &mut Output) -> bool {

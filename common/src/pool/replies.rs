@@ -26,21 +26,11 @@ type Download = (Kind, Vec<u8>, u64);
 
 #[derive(Default)]
 pub(super) struct Replies {
-    results: Reader,
+    pub results: Reader,
     pub download: Option<Download>,
 }
 
 impl Replies {
-    /// How many words there are to read.
-    pub fn available(&self, ring: &Ring) -> Result<u64, Damaged> {
-        self.results.available(ring)
-    }
-
-    /// Lets the worker use the room again.
-    pub fn release(&self, ring: &Ring) {
-        self.results.release(ring);
-    }
-
     /// Reads on, and takes what it reads off from the words that are `left`. The worker has to answer `due`, in this order, or,
     /// if that is `None`, to get ready. Values of these are appended to `out`.
     pub fn next(&mut self, ring: &Ring, left: &mut u64, due: Due, out: &mut Vec<u8>) -> Result<Reply, Damaged> {

@@ -235,13 +235,11 @@ impl TaskHeader {
     };
 
     pub fn write(self, writer: &mut Writer, ring: &Ring) {
-        let words = self.words();
-        words.into_iter().for_each(|word| writer.push(ring, word));
-        writer.push(ring, check(words));
+        self.to_words().into_iter().for_each(|word| writer.push(ring, word));
     }
 
     pub fn read(reader: &mut Reader, ring: &Ring) -> Result<TaskHeader, Damaged> {
-        let words = [(); 4].map(|()| reader.pop(ring));
+        let words = [(); TASK_WORDS as usize].map(|()| reader.pop(ring));
         let header = TaskHeader {
             first: words[0],
             function: CodeRef::from_word(words[1]),
@@ -249,28 +247,18 @@ impl TaskHeader {
             label: (words[2] >> 32) as u32,
             length: words[3],
         };
-        if reader.pop(ring) == check(words) {
-            Ok(header)
-        } else {
-            Err(Damaged)
-        }
+        (header.to_words() == words).then_some(header).ok_or(Damaged)
     }
 
-    fn words(self) -> [u64; 4] {
-        [
-            self.first,
-            self.function.to_word(),
-            u64::from(self.count) | u64::from(self.label) << 32,
-            self.length,
-        ]
+    /// The last one is a checksum: not against malice, but against chance.
+    fn to_words(self) -> [u64; TASK_WORDS as usize] {
+        let numbers = u64::from(self.count) | u64::from(self.label) << 32;
+        let [a, b, c, d] = [self.first, self.function.to_word(), numbers, self.length];
+        let check = [a, b, c, d].into_iter().fold(0x9e37_79b9_7f4a_7c15, |mix: u64, word| {
+            (mix ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
+        });
+        [a, b, c, d, check]
     }
-}
-
-/// A checksum: not against malice, but against chance.
-fn check(words: [u64; 4]) -> u64 {
-    words.into_iter().fold(0x9e37_79b9_7f4a_7c15, |mix, word| {
-        (mix ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
-    })
 }
 
 /// What a worker has to say.

@@ -173,7 +173,7 @@ impl Slot {
     /// Reads what it says to the end. True: there was something.
     fn read(&mut self, link: &Arc<Link>, out: &mut Output) -> Result<bool, Damaged> {
         let ring = &link.page.results;
-        let available = self.replies.available(ring)?;
+        let available = self.replies.results.available(ring)?;
         let mut left = available;
         while left > 0 {
             let start = out.bytes.len();
@@ -185,7 +185,7 @@ impl Slot {
             }
         }
         if available > 0 {
-            self.replies.release(ring);
+            self.replies.results.release(ring);
             if must_wake(&ring.writer_asleep) {
                 out.bells.push(link.clone());
             }
@@ -287,7 +287,7 @@ impl Slot {
 
     /// Has it written something (or damaged what tells)?
     pub fn has_written(&self) -> bool {
-        let nothing = |link: &Arc<Link>| matches!(self.replies.available(&link.page.results), Ok(0));
+        let nothing = |link: &Arc<Link>| matches!(self.replies.results.available(&link.page.results), Ok(0));
         self.link().is_some_and(|link| !nothing(link))
     }
 

@@ -24,6 +24,8 @@ use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 #[cfg(target_os = "linux")]
 use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::sync::OnceLock;
 
 /// The first descriptor after the standard streams.
 const FIRST: RawFd = 3;
@@ -69,11 +71,14 @@ pub(crate) fn spawn(
     let bootstrap = format!("{role} {} {}", getpid(), pass.len());
     let inherited = env::vars_os().filter(|(name, _)| name != BOOTSTRAP);
     let environment = inherited.chain([(BOOTSTRAP.into(), bootstrap.into())]);
-    let environment = c_strings(environment.map(|(name, value)| [name, value].join(OsStr::new("="))))?;
+    let environment = c_strings(environment.map(|(mut text, value)| {
+        text.reserve_exact(value.len() + 2); // '=', and the zero at the end
+        text.extend([OsStr::new("="), &value]);
+        text
+    }))?;
     let (program, arguments) = (program()?, c_strings(own_arguments())?);
-    let pid = posix_spawn(program.as_os_str(), &actions, &attributes, &arguments, &environment)
-        .map_err(|error| missing(error.into(), &program))?;
-    Ok(Process::new(pid))
+    let pid = posix_spawn(program.as_os_str(), &actions, &attributes, &arguments, &environment);
+    Ok(Process::new(pid.map_err(|error| missing(error.into(), program))?))
 }
 
 /// What this program was called with. Before `main`, where a child of a test lives, some C libraries (musl) do not tell Rust.
@@ -126,17 +131,22 @@ fn c_strings(texts: impl IntoIterator<Item = OsString>) -> io::Result<Vec<CStrin
         .collect()
 }
 
-/// The file to run. On Linux it is the one that this process was started from, even if it was replaced or deleted since.
+/// The file to run. On Linux it is the one that this process was started from, even if it was replaced or deleted since. Looked
+/// for once: that costs as much as all the rest here.
 #[cfg(target_os = "linux")]
-fn program() -> io::Result<PathBuf> {
+fn program() -> io::Result<&'static Path> {
     use std::os::unix::fs::MetadataExt;
     const EXE: &str = "/proc/self/exe";
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(program) = PROGRAM.get() {
+        return Ok(program);
+    }
     let sentence = |error| format!("{EXE} is needed to run this program again: {error}");
     let path = std::fs::read_link(EXE).map_err(|error| io::Error::new(error.kind(), sentence(error)))?;
     let file = |path: &Path| std::fs::metadata(path).map(|file| (file.dev(), file.ino())).ok();
     // Under valgrind the link's text is the program's path, but what lies behind the link is valgrind.
     let differs = file(&path).is_some_and(|named| file(EXE.as_ref()) != Some(named));
-    Ok(if differs { path } else { EXE.into() })
+    Ok(PROGRAM.get_or_init(|| if differs { path } else { EXE.into() }))
 }
 
 #[cfg(not(target_os = "linux"))]
