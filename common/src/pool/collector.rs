@@ -208,7 +208,7 @@ impl Shared {
                 continue;
             }
             let mut queue = self.lock();
-            let awake = queue.fall_asleep();
+            let awake = queue.fall_asleep(&mut out);
             self.release(queue, &mut out);
             if !awake && !self.over.load(SeqCst) && self.sleeper.wait().is_err() {
                 std::thread::sleep(Duration::from_millis(1)); // somebody closed the bell: look without it

@@ -151,7 +151,7 @@ impl Queue {
     /// Takes in what all workers have written. False: there was nothing.
     pub fn collect_all(&mut self, out: &mut Output) -> bool {
         let workers = 0..self.slots.len();
-        workers.fold(false, |something, worker| self.collect(worker, out) || something)
+        workers.filter(|&worker| self.collect(worker, out)).count() > 0
     }
 
     fn collect(&mut self, worker: usize, out: &mut Output) -> bool {
@@ -245,12 +245,15 @@ impl Queue {
         }
     }
 
-    /// Before the collector sleeps: from here on, every worker that writes rings. True: one has written already.
-    pub fn fall_asleep(&mut self) -> bool {
+    /// Before the collector sleeps: from here on, every worker that writes rings. True: one has written before.
+    pub fn fall_asleep(&mut self, out: &mut Output) -> bool {
         self.slots.iter().for_each(Slot::watch);
-        let written = self.slots.iter().any(Slot::has_written);
+        let something = self.collect_all(out);
+        if something {
+            self.rebalance(out);
+        }
         self.slots.iter_mut().for_each(Slot::expel_idler);
-        written
+        something
     }
 
     /// The collector has woken up.

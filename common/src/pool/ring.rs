@@ -5,10 +5,9 @@
 //! *Tasks* go through one ring, *results* through the other. A ring has one writer and one reader; each moves one number and
 //! only reads the other's: the writer `tail`, behind which nothing is valid, the reader `head`, before which there is room again.
 //!
-//! **A task** is a header of [`TASK_WORDS`] words and its items, if they fit ([`INLINE`]). The worker claims each item (see
-//! `claim`) before it calls the function. Larger payloads follow only when the worker has claimed the first item and has asked
-//! for them ([`Kind::Request`]): so a task that is taken back never leaves half a payload behind. A header with no items is the
-//! last one: the worker is to end.
+//! **A task** is a header of [`TASK_WORDS`] words and its items; if these are too many ([`INLINE`]), they follow in pieces, as there
+//! is room, and until all of them have followed, nothing is taken back. The worker claims each item (see `claim`) before it
+//! calls the function. A header with no items is the last one: the worker is to end.
 //!
 //! **A result** is one word, which names kind, item and length, and what belongs to that: the values of some consecutive items
 //! of one task, or why an item has none. A larger value follows in pieces, as there is room. Before the next item is claimed, a
@@ -24,7 +23,7 @@
 //! | who sleeps | until | who rings |
 //! |---|---|---|
 //! | worker | there is a task, a piece of one, or room for results | the pool, whichever thread published or made room |
-//! | collector | any worker has a result, or has made room for a piece | that worker |
+//! | collector | any worker has a result, waits for a piece, or has made room for one | that worker |
 //!
 //! A worker that has passed over something rings each time it goes to sleep until it claims an item again: if damage to `next`
 //! made it do so, the pool sees that it sleeps and owes results.
@@ -270,12 +269,10 @@ pub(super) enum Kind {
     Ready = 2,
     /// Its initializer failed; a [`RemoteError`](crate::error::RemoteError) follows.
     NotReady = 3,
-    /// It has claimed the first item of a large task, whose payload is to come.
-    Request = 4,
     /// Values of this item and those behind it, as in `items`; a large one comes alone.
-    Value = 5,
+    Value = 4,
     /// An item has no value; a `RemoteError` follows.
-    Error = 6,
+    Error = 5,
 }
 
 /// The head of a result, in one word.
@@ -310,7 +307,7 @@ impl ResultHeader {
     #[inline]
     pub fn from_word(word: u64) -> Result<ResultHeader, Damaged> {
         use Kind::*;
-        let kind = [Started, Ready, NotReady, Request, Value, Error]
+        let kind = [Started, Ready, NotReady, Value, Error]
             .into_iter()
             .find(|&kind| kind as u64 == word >> 60)
             .ok_or(Damaged)?;

@@ -6,7 +6,7 @@
 use super::claim;
 use super::depth::Depths;
 use super::handles::{Failure, Outcome, Unobserved};
-use super::job::{InFlight, Job};
+use super::job::{InFlight, Job, Sent};
 use super::output::Output;
 use super::replies::{Replies, Reply};
 use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake};
@@ -19,17 +19,8 @@ use crate::timeline;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-/// How often a large job may be sent to a worker that dies before it has all of it: it may need more memory than there is.
+/// How often a large job may be sent to a worker that dies before it begins it: it may need more memory than there is.
 const MAX_DELIVERIES: u8 = 3;
-
-/// The payload of a large job.
-#[derive(Clone, Copy, PartialEq)]
-enum Upload {
-    /// The worker has not asked for it yet.
-    Announced,
-    /// How many bytes were written.
-    Written(usize),
-}
 
 #[derive(Default)]
 pub(super) struct Slot {
@@ -55,7 +46,8 @@ pub(super) struct Slot {
     unpublished: bool,
     /// How many words of room it needs before it can take a job; 0: it has them.
     waits_for_room: u64,
-    upload: Option<Upload>,
+    /// How many bytes of the items of a large job were written. (It was given none before, and gets none until all are.)
+    upload: Option<usize>,
     unobserved: Arc<Unobserved>,
 }
 
@@ -124,7 +116,7 @@ impl Slot {
         if let Some(link) = &self.link {
             header.write(&mut self.tasks, &link.page.tasks);
             if job.items.len() > INLINE {
-                self.upload = Some(Upload::Announced);
+                self.upload = Some(0);
             } else {
                 self.tasks.push_bytes(&link.page.tasks, &job.items);
             }
@@ -205,8 +197,6 @@ impl Slot {
             Kind::Started => self.started = true,
             Kind::Ready => self.ready = true,
             Kind::NotReady => self.not_ready = postcard::from_bytes(&content).ok(),
-            Kind::Request if self.upload == Some(Upload::Announced) => self.upload = Some(Upload::Written(0)),
-            Kind::Request => return Err(Damaged),
             Kind::Error => {
                 let error: RemoteError = postcard::from_bytes(&content).map_err(|_| Damaged)?;
                 let error = Error::remote(error, &format!("a task of {}", link.name));
@@ -217,9 +207,9 @@ impl Slot {
         Ok(())
     }
 
-    /// Writes as much of a large payload as there is room for, if it was asked for. True: something was written.
+    /// Writes as much of a large job's items as there is room for. True: something was written.
     fn upload(&mut self, link: &Link, out: &mut Output) -> Result<bool, Damaged> {
-        let (Some(Upload::Written(written)), Some(sent)) = (self.upload, self.in_flight.sent.front()) else {
+        let (Some(written), Some(sent)) = (self.upload, self.in_flight.sent.front()) else {
             return Ok(false);
         };
         let ring = &link.page.tasks;
@@ -234,7 +224,7 @@ impl Slot {
         let room = self.tasks.room(ring, CAPACITY)? - TASK_WORDS;
         let piece = &rest[..rest.len().min((room * WORD) as usize)];
         self.tasks.push_bytes(ring, piece);
-        self.upload = (piece.len() < rest.len()).then_some(Upload::Written(written + piece.len()));
+        self.upload = (piece.len() < rest.len()).then_some(written + piece.len());
         self.unpublished = true;
         self.publish(out);
         Ok(true)
@@ -301,7 +291,7 @@ impl Slot {
     /// If it has read everything, sleeps, and still owes results, it has passed over items that it should have done. If its ring
     /// does not end where it was written to, it may wait for what it does not see.
     pub fn expel_idler(&mut self) {
-        let owes = !self.in_flight.sent.is_empty() && !matches!(self.upload, Some(Upload::Written(_)));
+        let owes = !self.in_flight.sent.is_empty() && self.upload.is_none();
         let Some(link) = self.link().filter(|_| owes).cloned() else {
             return;
         };
@@ -368,9 +358,9 @@ impl Slot {
             .check_next(link.page.next.load(Acquire))
             .unwrap_or(first + 1);
         let mut begun = next > first || self.damaged;
-        // What was claimed and has not come as a whole was not begun either; unless it is too much for any worker.
-        let incomplete = begun && self.upload.is_some() && !self.damaged;
-        if let Some(sent) = self.in_flight.sent.front_mut().filter(|_| incomplete) {
+        // Did it die of so many items?
+        let large = |sent: &&mut Sent| sent.answered == 0 && sent.job.items.len() > INLINE;
+        if let Some(sent) = self.in_flight.sent.front_mut().filter(large).filter(|_| !begun) {
             sent.job.deliveries += 1;
             begun = sent.job.deliveries >= MAX_DELIVERIES;
         }

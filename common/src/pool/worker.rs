@@ -128,9 +128,10 @@ impl<'a> Worker<'a> {
             if task.count == 0 {
                 return Ok(());
             }
-            let asked = task.length > INLINE as u64;
-            if asked && !self.ask_for_items(task)? {
-                continue;
+            let large = task.length > INLINE as u64;
+            if large {
+                self.tasks.release(&self.page.tasks);
+                self.wake(&self.page.results.reader_asleep)?; // the items come as there is room
             }
             self.items.clear();
             while (self.items.len() as u64) < task.length {
@@ -141,11 +142,11 @@ impl<'a> Worker<'a> {
                 self.tasks
                     .pop_bytes(ring, available.min(missing) as usize, &mut self.items);
                 self.tasks.release(ring);
-                if asked {
+                if large {
                     self.wake(&self.page.tasks.writer_asleep)?;
                 }
             }
-            self.run_items(task, asked)?;
+            self.run_items(task)?;
         }
     }
 
@@ -167,18 +168,6 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Asks for the items of a large task. False: it was taken back.
-    fn ask_for_items(&mut self, task: TaskHeader) -> io::Result<bool> {
-        self.tasks.release(&self.page.tasks);
-        if !claim(&self.page.next, task.first) {
-            self.passed_over()?;
-            return Ok(false);
-        }
-        self.passed_over = false;
-        self.send(Kind::Request, task.first, &[])?;
-        Ok(true)
-    }
-
     /// Rings, if the pool waits for this: something to read, or room.
     fn wake(&mut self, asleep: &AtomicU32) -> io::Result<()> {
         if must_wake(asleep) {
@@ -189,13 +178,7 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// What was taken back made no result, but room.
-    fn passed_over(&mut self) -> io::Result<()> {
-        self.passed_over = true;
-        self.wake(&self.page.tasks.writer_asleep)
-    }
-
-    fn run_items(&mut self, task: TaskHeader, claimed: bool) -> io::Result<()> {
+    fn run_items(&mut self, task: TaskHeader) -> io::Result<()> {
         let items = std::mem::take(&mut self.items);
         let mut rest = &items[..];
         let mut span = None;
@@ -203,10 +186,11 @@ impl<'a> Worker<'a> {
             let item = task.first + number;
             let (arg, others) = split_item(rest).ok_or(Damaged).map_err(damaged)?;
             rest = others;
-            let mine = claimed && number == 0 || claim(&self.page.next, item);
-            if !mine {
+            if !claim(&self.page.next, item) {
                 self.publish_values()?;
-                self.passed_over()?; // and so was all that is behind it
+                // It was taken back, and so was all that is behind it. That made no result, but room.
+                self.passed_over = true;
+                self.wake(&self.page.tasks.writer_asleep)?;
                 break;
             }
             self.passed_over = false;

@@ -34,7 +34,6 @@ fn header(rng: &mut Rng, due: u64) -> u64 {
         Kind::Started,
         Kind::Ready,
         Kind::NotReady,
-        Kind::Request,
         Kind::Value,
         Kind::Value,
         Kind::Error,
@@ -299,7 +298,6 @@ fn a_worker_that_says_what_is_not_due_is_ended() {
         ),
         ("another item's error", vec![reply(Kind::Error, 1, 8), 0]),
         ("an error that says nothing", vec![reply(Kind::Error, 0, 0)]),
-        ("a request for a small task", vec![reply(Kind::Request, 0, 0)]),
         ("a value that is not all there", vec![value]),
         ("an error that is not all there", vec![reply(Kind::Error, 0, 9), 0]),
         (
@@ -323,7 +321,7 @@ fn a_worker_that_says_what_is_not_due_is_ended() {
     ] {
         assert!(is_ended_for(&words, true), "it says {what}");
     }
-    for kind in [Kind::Value, Kind::Error, Kind::Request] {
+    for kind in [Kind::Value, Kind::Error] {
         assert!(
             is_ended_for(&[reply(kind, 0, 0)], false),
             "{kind:?}, with nothing to do"
@@ -335,7 +333,7 @@ fn a_worker_that_says_what_is_not_due_is_ended() {
         assert!(is_ended_for(&endless(kind), true), "{kind:?} without an end, at work");
         assert!(is_ended_for(&endless(kind), false), "{kind:?} without an end");
     }
-    for kind in [Kind::Value, Kind::Error, Kind::Request] {
+    for kind in [Kind::Value, Kind::Error] {
         assert!(
             is_ended_for(&endless(kind), false),
             "{kind:?} without an end, with nothing to do"

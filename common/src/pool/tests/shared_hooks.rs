@@ -32,7 +32,7 @@ impl Shared {
     /// The collector is about to sleep. False: it must not.
     pub fn collector_sleeps(&self, out: &mut Output) -> bool {
         let mut queue = self.lock();
-        let awake = queue.fall_asleep();
+        let awake = queue.fall_asleep(out);
         self.release(queue, out);
         !awake
     }

@@ -216,7 +216,7 @@ fn a_large_job_is_given_up_when_three_workers_died_before_they_had_all_of_it() {
     world.submit_large(2, size);
     for expected in [Item::Waiting, Item::Waiting, Item::Lost] {
         get_ready(&mut world, 0);
-        while !world.workers[0].as_ref().unwrap().is_fetching() {
+        while !world.workers[0].as_ref().unwrap().is_reading() {
             world.advance(0);
             world.collect();
         }

@@ -1,6 +1,6 @@
 //! What tests see of a worker's slot.
 
-use super::Slot;
+use super::{INLINE, Slot};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -21,6 +21,12 @@ impl Slot {
         let sent = self.in_flight.sent.iter();
         sent.map(|sent| places(sent.job.index, sent.answered, sent.job.count))
             .collect()
+    }
+
+    /// The place of the first item of a large job that it was sent, and has answered nothing of.
+    pub fn large_first(&self) -> Option<usize> {
+        let sent = self.in_flight.sent.front()?;
+        (sent.answered == 0 && sent.job.items.len() > INLINE).then_some(sent.job.index)
     }
 
     /// How much memory was taken for a large result that has not come yet.

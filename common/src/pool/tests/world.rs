@@ -201,10 +201,8 @@ enum Doing {
     Initializing,
     /// Waits for a task.
     Idle,
-    /// Has read a task's header; the items are to come.
-    Reading(TaskHeader),
-    /// Has claimed the first item of a large task, and so much of the payload has come.
-    Fetching(TaskHeader, Vec<u8>),
+    /// Has read a task's header, and so much of the items.
+    Reading(TaskHeader, Vec<u8>),
     /// The items, where the next one begins, and its number in the task.
     Working(TaskHeader, Vec<u8>, usize, u32),
     /// It was told to end, or does not understand its pool any more.
@@ -285,9 +283,9 @@ impl FakeWorker {
         matches!(self.doing, Doing::Working(..)) && self.current.is_some() && !writes
     }
 
-    /// It has claimed an item, and has not all of its arguments.
-    pub fn is_fetching(&self) -> bool {
-        matches!(self.doing, Doing::Fetching(..))
+    /// It has not all of a task's items.
+    pub fn is_reading(&self) -> bool {
+        matches!(self.doing, Doing::Reading(..))
     }
 
     /// Something writes into its page. That wakes nobody.
@@ -373,31 +371,16 @@ impl FakeWorker {
                     return Ok(false);
                 }
                 let task = TaskHeader::read(&mut self.tasks, ring)?;
-                self.doing = Doing::Reading(task);
+                self.doing = Doing::Reading(task, Vec::new());
                 if task.count == 0 {
                     self.doing = Doing::Leaving(Exit::Code(0));
                 } else if task.length > INLINE as u64 {
                     self.tasks.release(ring);
-                    if !claim(&page.next, task.first) {
-                        return self.pass_over();
-                    }
-                    self.doing = Doing::Fetching(task, Vec::new());
-                    self.begin(record, shared.queue().slot(worker).index_of(task.first));
-                    return self.send(record, Kind::Request, task.first, Vec::new());
+                    self.rang |= must_wake(&page.results.reader_asleep);
                 }
                 Ok(true)
             }
-            Doing::Reading(task) => {
-                if self.tasks.available(ring)? < words(task.length as usize) {
-                    return Ok(false);
-                }
-                let mut items = Vec::new();
-                self.tasks.pop_bytes(ring, task.length as usize, &mut items);
-                self.tasks.release(ring);
-                self.doing = Doing::Working(*task, items, 0, 0);
-                Ok(true)
-            }
-            Doing::Fetching(task, items) => {
+            Doing::Reading(task, items) => {
                 let available = 8 * self.tasks.available(ring)?;
                 if available == 0 {
                     return Ok(false);
@@ -405,7 +388,9 @@ impl FakeWorker {
                 let missing = task.length - items.len() as u64;
                 self.tasks.pop_bytes(ring, available.min(missing) as usize, items);
                 self.tasks.release(ring);
-                self.rang |= must_wake(&ring.writer_asleep);
+                if task.length > INLINE as u64 {
+                    self.rang |= must_wake(&ring.writer_asleep);
+                }
                 if items.len() as u64 == task.length {
                     let (task, items) = (*task, std::mem::take(items));
                     self.doing = Doing::Working(task, items, 0, 0);
@@ -646,7 +631,9 @@ impl World {
     fn notice_end(&mut self, worker: usize, exit: Exit) {
         let fake = self.workers[worker].take().expect("it was started");
         let before = self.record.lock().lost;
-        self.record.lock().unfinished = fake.current;
+        // A large one may be too much for any worker.
+        let large = self.shared.queue().slot(worker).large_first();
+        self.record.lock().unfinished = fake.current.or(large);
         if let Some((error, own_fault)) = self.shared.with_queue(|queue, out| queue.exited(worker, exit, out)) {
             assert!(
                 self.shared.strike(worker, error, own_fault).is_some(),
@@ -657,15 +644,8 @@ impl World {
         let lost = state.lost - before;
         assert!(lost <= 1, "an end costs {lost} items");
         if let Some(index) = fake.current.filter(|&index| index != usize::MAX) {
-            if fake.is_fetching() && state.items[index] == Item::Running {
-                state.items[index] = Item::Waiting; // it had not all of it: another one gets it
-            }
-            let returned = fake.is_fetching() && state.items[index] == Item::Waiting;
             let lost = state.items[index] == Item::Lost;
-            assert!(
-                lost || returned || state.tainted[index],
-                "item {index} was not finished"
-            );
+            assert!(lost || state.tainted[index], "item {index} was not finished");
         }
         state.unfinished = None;
     }
