@@ -335,22 +335,11 @@ impl Slot {
     pub fn exited(&mut self, exit: Exit, depths: &mut Depths, out: &mut Output) -> Option<(Vec<Job>, Error, bool)> {
         let link = self.link.clone()?;
         self.collect(depths, out);
-        let start = out.bytes.len();
-        let kept = |due| self.replies.read_kept(&link.page, due, &mut out.bytes);
-        if let Some(count) = Some(self.in_flight.due()).filter(|_| !self.damaged).and_then(kept) {
-            let _ = self.answer(count, Outcome::Values(count, start..out.bytes.len()), out); // it is due
+        if !self.damaged {
+            self.take_in_kept(&link, out);
         }
         self.damaged |= exit == Exit::Code(PROTOCOL_ERROR);
-        let name = &link.name;
-        let (error, own_fault) = match self.not_ready.take() {
-            _ if self.damaged => (Error::ProtocolViolation { name: name.clone() }, true),
-            Some(error) => {
-                let own_fault = !matches!(error, RemoteError::Setup(_)); // the system had nothing to give
-                (Error::remote(error, &format!("the initializer of {name}")), own_fault)
-            }
-            None if self.started => (Error::ended(name, exit), !exit.comes_from_outside()),
-            None => (Error::never_ready(name, exit), true),
-        };
+        let (error, own_fault) = self.why_it_ended(&link.name, exit);
         // Items are answered before the next one is claimed: so only the first can have been started.
         let first = self.in_flight.due().start;
         let next = self
@@ -366,6 +355,28 @@ impl Slot {
         }
         let jobs = self.in_flight.take_back(first + u64::from(begun));
         Some((jobs, error, own_fault))
+    }
+
+    /// The values that it had not published when it died.
+    fn take_in_kept(&mut self, link: &Link, out: &mut Output) {
+        let start = out.bytes.len();
+        let count = self.replies.read_kept(&link.page, self.in_flight.due(), &mut out.bytes);
+        if let Some(count) = count {
+            let _ = self.answer(count, Outcome::Values(count, start..out.bytes.len()), out); // they are due
+        }
+    }
+
+    /// And whether, if it never was ready, that is its own fault.
+    fn why_it_ended(&mut self, name: &str, exit: Exit) -> (Error, bool) {
+        match self.not_ready.take() {
+            _ if self.damaged => (Error::ProtocolViolation { name: name.to_owned() }, true),
+            Some(error) => {
+                let own_fault = !matches!(error, RemoteError::Setup(_)); // the system had nothing to give
+                (Error::remote(error, &format!("the initializer of {name}")), own_fault)
+            }
+            None if self.started => (Error::ended(name, exit), !exit.comes_from_outside()),
+            None => (Error::never_ready(name, exit), true),
+        }
     }
 }
 
