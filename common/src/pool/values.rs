@@ -44,7 +44,7 @@ impl Values {
         let Some(places) = page.kept_bytes.get(self.kept..end) else {
             return false;
         };
-        // One by one: of what was just written in small pieces, a processor reads larger ones slowly.
+        // Byte by byte: to load more at a time than was just stored is slow (no store forwarding).
         let bytes = places.iter().zip(&self.bytes[self.kept..]);
         bytes.for_each(|(place, &byte)| place.store(byte, Relaxed));
         self.kept = end;
