@@ -428,6 +428,25 @@ fn b27_workers_are_replaced_after_maxtasksperchild_tasks() {
     }
 }
 
+#[test]
+#[cfg(not(windows))] // it gives a number to another process soon
+fn b27_no_worker_ends_before_it_has_done_maxtasksperchild_tasks() {
+    let _careful = careful(60);
+    let (tasks, most) = (20_000, 300);
+    let pool = Pool::builder().processes(2).maxtasksperchild(most).build().unwrap();
+    let results: Vec<_> = (0..tasks).map(|i| pool.apply_async(pid_of, i)).collect();
+    let pids: BTreeSet<u32> = results.iter().map(|result| result.get().unwrap()).collect();
+    // All but the last two have done as many as they may.
+    let expected = tasks as usize / most;
+    assert!(
+        (expected..=expected + 2).contains(&pids.len()),
+        "{} workers, not {expected} or {}",
+        pids.len(),
+        expected + 2
+    );
+    pool.close().join().unwrap();
+}
+
 fn note_number((place, i): (String, u32)) -> u32 {
     note(&place, i);
     i

@@ -2,9 +2,9 @@
 //!
 //! **Submitters never wait.** They leave jobs in the inbox. If a worker is *hungry* (it has next to nothing to do), and nobody holds
 //! the queue, they dispatch by themselves; who holds it says whether one is hungry before letting it go, and looks into the inbox
-//! afterwards. All of this is said under the inbox's lock, so one of the two comes first: either the submitter finds the queue
-//! free, or the holder finds the job. If nobody is hungry, every worker has something to do, or is not ready yet, and the collector
-//! will look into the inbox when one says something.
+//! afterwards, if one is. All of this is said under the inbox's lock, so one of the two comes first: either the submitter finds
+//! the queue free, or the holder finds the job. If nobody is hungry, every worker has something to do, or can take nothing just
+//! now; the next thing that happens to any of them is noticed by the collector or a supervisor, who look into the inbox then.
 //!
 //! **Nothing is delivered under the lock.** What has to be done when it is free again gathers in an [`Output`].
 

@@ -40,13 +40,13 @@ pub(super) fn split_item(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// How many items `bytes` consist of; `None` if the last one is not whole.
+/// How many items `bytes` consist of; `None` if the last one is not whole, or they are more than anybody has.
 #[inline]
 pub(super) fn count_items(mut bytes: &[u8]) -> Option<u32> {
-    let mut count = 0;
+    let mut count = 0u32;
     while !bytes.is_empty() {
         bytes = split_item(bytes)?.1;
-        count += 1;
+        count = count.checked_add(1)?;
     }
     Some(count)
 }

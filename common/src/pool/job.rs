@@ -18,7 +18,7 @@ pub(super) struct Job {
     /// The first item's place in the handler.
     pub index: usize,
     pub count: u32,
-    /// How many workers have died before they began it, if it is large: see `slot`.
+    /// How many workers have died before they began it, or what it is the rest of, if that is large: see `slot`.
     pub deliveries: u8,
 }
 

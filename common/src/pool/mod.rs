@@ -265,6 +265,8 @@ impl Pool {
 
     /// Calls `f` with every item, in chunks of a size that suits their number, and waits for all results, in order.
     ///
+    /// All items are taken first, as in Python. Where they come slowly, or never end, [`imap`](Pool::imap) is better.
+    ///
     /// # Errors
     ///
     /// [`Error::Item`], with the item's place, for the first item in order that has no result. All others are done all the same.
@@ -286,7 +288,7 @@ impl Pool {
         self.submit_many(f, items, Some(chunksize)).get()
     }
 
-    /// As [`map`](Pool::map), without waiting.
+    /// As [`map`](Pool::map), without waiting for results.
     pub fn map_async<A: Message, R: Message>(&self, f: fn(A) -> R, items: impl IntoIterator<Item = A>) -> MapResult<R> {
         self.submit_many(f, items, None)
     }

@@ -112,7 +112,7 @@ impl Queue {
             let Some((worker, run)) = self.choose() else { break };
             let slot = &mut self.slots[worker];
             for _ in 0..run {
-                if !self.jobs.front().is_some_and(|job| slot.has_room(job)) {
+                if !slot.can_take() || !self.jobs.front().is_some_and(|job| slot.has_room(job)) {
                     break;
                 }
                 let Some(job) = self.jobs.pop_front() else { break };
@@ -245,7 +245,8 @@ impl Queue {
         }
     }
 
-    /// Before the collector sleeps: from here on, every worker that writes rings. True: one has written before.
+    /// Before the collector sleeps: from here on, every worker that writes, or makes room, rings. Then looks a last time. True:
+    /// there was something to do.
     pub fn fall_asleep(&mut self, out: &mut Output) -> bool {
         self.slots.iter().for_each(Slot::watch);
         let something = self.collect_all(out);
@@ -271,7 +272,7 @@ impl Queue {
         true
     }
 
-    /// A worker was stopped, or goes on: what it has not started is not for it meanwhile.
+    /// A worker was stopped, or goes on: what it has not started is not for it meanwhile. (Unless that is on its way to it.)
     pub fn stopped(&mut self, worker: usize, stopped: bool) {
         self.slots[worker].stopped = stopped;
         if stopped {

@@ -32,8 +32,9 @@
 //! and checks the copy: a position within what can be there, a known kind, the very item that is due. Anything else is
 //! [`Damaged`]: that worker is killed and replaced, and its unanswered first item fails. No other worker sees this page.
 //!
-//! **A death** at any point leaves: results before `tail`, which count; at most one item that was claimed and has no result,
-//! which fails; and items that were not claimed, which go back to the queue. A replacement gets a fresh page.
+//! **A death** at any point leaves: results before `tail`, and values that were kept, which count; at most one item that was
+//! claimed and has neither, which fails; and items that were not claimed, which go back to the queue. A replacement gets a fresh
+//! page.
 
 use super::items::LARGE;
 use crate::os::{CAPACITY, CodeRef, Ring};

@@ -46,7 +46,8 @@ pub(super) struct Slot {
     unpublished: bool,
     /// How many words of room it needs before it can take a job; 0: it has them.
     waits_for_room: u64,
-    /// How many bytes of the items of a large job were written. (It was given none before, and gets none until all are.)
+    /// How many bytes of the items of a large job were written. It had no other job when it was given this one, and gets none until
+    /// all bytes are.
     upload: Option<usize>,
     unobserved: Arc<Unobserved>,
 }
@@ -187,6 +188,9 @@ impl Slot {
 
     /// What came of the items that are due.
     fn answer(&mut self, count: u32, outcome: Outcome, out: &mut Output) -> Result<(), Damaged> {
+        if self.upload.is_some() {
+            return Err(Damaged); // it cannot know yet
+        }
         let (handler, index) = self.in_flight.answer(count)?;
         out.push(handler, index, outcome);
         Ok(())
@@ -239,26 +243,23 @@ impl Slot {
         Ok(found)
     }
 
-    /// Takes back the jobs that it has not started.
+    /// Takes back the jobs that it has not started; but nothing while a large one is on its way to it.
     pub fn recall(&mut self) -> Vec<Job> {
-        let Some(link) = self
-            .link()
-            .filter(|_| self.in_flight.items() > 0 && self.upload.is_none())
-        else {
-            return Vec::new();
-        };
-        let recall = || {
-            if self.in_flight.check_next(link.page.next.load(Acquire))? == self.in_flight.next() {
-                return Ok(self.in_flight.next());
+        let end = self.in_flight.next();
+        let recall = |link: &Arc<Link>| {
+            let next = self.in_flight.check_next(link.page.next.load(Acquire))?;
+            if next == end || self.upload.is_some() {
+                return Ok(end);
             }
-            self.in_flight
-                .check_next(claim::recall(&link.page.next, self.in_flight.next()))
+            self.in_flight.check_next(claim::recall(&link.page.next, end))
         };
-        let Ok(first) = recall() else {
-            self.expel();
-            return Vec::new();
-        };
-        self.in_flight.take_back(first)
+        match self.link().map_or(Ok(end), recall) {
+            Ok(first) => self.in_flight.take_back(first),
+            Err(Damaged) => {
+                self.expel();
+                Vec::new()
+            }
+        }
     }
 
     /// It does not run just now: nothing more for it until it has read on.
@@ -291,13 +292,14 @@ impl Slot {
     /// If it has read everything, sleeps, and still owes results, it has passed over items that it should have done. If its ring
     /// does not end where it was written to, it may wait for what it does not see.
     pub fn expel_idler(&mut self) {
-        let owes = !self.in_flight.sent.is_empty() && self.upload.is_none();
+        let owes = !self.in_flight.sent.is_empty();
         let Some(link) = self.link().filter(|_| owes).cloned() else {
             return;
         };
         let ring = &link.page.tasks;
         let all_read = self.tasks.all_read(ring).unwrap_or(true);
-        let idle = all_read && ring.reader_asleep.load(Acquire) == ASLEEP && !self.has_written();
+        let idle =
+            all_read && self.upload.is_none() && ring.reader_asleep.load(Acquire) == ASLEEP && !self.has_written();
         if idle || !self.tasks.is_published(ring) {
             self.expel();
         }
@@ -350,7 +352,7 @@ impl Slot {
         // Did it die of so many items?
         let large = |sent: &&mut Sent| sent.answered == 0 && sent.job.items.len() > INLINE;
         if let Some(sent) = self.in_flight.sent.front_mut().filter(large).filter(|_| !begun) {
-            sent.job.deliveries += 1;
+            sent.job.deliveries = sent.job.deliveries.saturating_add(1);
             begun = sent.job.deliveries >= MAX_DELIVERIES;
         }
         let jobs = self.in_flight.take_back(first + u64::from(begun));

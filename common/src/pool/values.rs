@@ -4,8 +4,9 @@
 //! shall cost one item, not all of these. So they lie in its page too, beside the rings, where the pool looks only after a death:
 //! that memory stays in the cache of the worker's processor, and is written to as fast as any other.
 //!
-//! Invariant: what is kept in the page are values of consecutive items, and the pool has got none of them, unless the worker died
-//! while it published them. Called by `worker`, and by `replies` after a death.
+//! Invariant: what is kept in the page are values of consecutive items, of which the pool was sent either none or all: all, if the
+//! worker died just after it had published them; then their items are not due any more. Called by `worker`, and by `replies` after
+//! a death.
 
 use super::items::push_item;
 use super::ring::{INLINE, Kind, ResultHeader};
@@ -22,7 +23,7 @@ pub(super) struct Values {
     last: u64,
     /// As in `items`.
     bytes: Vec<u8>,
-    /// How many of the bytes are in the page too: all values, or all but the last one.
+    /// How many of the bytes are in the page too: all, or all but the last value. (Of what was recovered, 0: that is short.)
     kept: usize,
 }
 

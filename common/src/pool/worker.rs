@@ -1,7 +1,8 @@
 //! A worker: takes tasks, calls the target, publishes results.
 //!
 //! It lives in a process of its own, and may die at any moment. So everything that the pool must know afterwards lies outside
-//! of it, in the page that both see: which item it started (`claim`), and every result, from the moment it is there (`ring`).
+//! of it, in the page that both see: which item it started (`claim`), and every result, from the moment it is there (`values`,
+//! `ring`).
 
 use super::claim::claim;
 use super::items::{LARGE, split_item};
@@ -24,9 +25,11 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     let [page, bell, pool_bell] = start.extra.try_into().map_err(|_| "its memory was not passed to it")?;
     let open = || Ok((SharedPage::open(&page)?, Sleeper::open(bell)?, Ringer::open(pool_bell)?));
     let shared = Arc::new(open().map_err(|error: io::Error| format!("its memory cannot be used: {error}"))?);
-    let last_words = shared.clone();
+    let (last_words, owner) = (shared.clone(), Owner::me());
     function::on_panic_abort(move |error| {
-        let _ = Worker::abort(&last_words.0, &last_words.1, &last_words.2, error);
+        if owner.is_surely_me() {
+            let _ = Worker::abort(&last_words.0, &last_words.1, &last_words.2, error);
+        }
     });
     let mut worker = Worker::new(&shared.0, &shared.1, &shared.2);
     let _ = worker.send(Kind::Started, 0, &[]);

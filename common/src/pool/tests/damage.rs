@@ -113,6 +113,9 @@ fn fill(rng: &mut Rng, page: &Page) {
     let mut word = || word.unwrap_or_else(|| rng.next());
     page.next.store(word(), Relaxed);
     page.kept.store(word(), Relaxed);
+    page.kept_bytes
+        .iter()
+        .for_each(|byte| byte.store(word() as u8, Relaxed));
     for ring in [&page.tasks, &page.results] {
         (0..CAPACITY).for_each(|position| ring.write(position, word()));
         for field in [&ring.head, &ring.tail] {
@@ -271,6 +274,26 @@ fn is_ended_for(words: &[u64], something_due: bool) -> bool {
     ring.tail.store(tail + words.len() as u64, Relaxed);
     world.collect();
     link.process.killed.load(Relaxed)
+}
+
+#[test]
+fn a_worker_that_answers_before_it_has_all_arguments_is_ended() {
+    let mut world = World::new(Rng(0), 1, u64::MAX, 60);
+    while !world.shared.queue().slot(0).ready {
+        world.advance(0);
+        world.collect();
+    }
+    world.submit_large(1, 100_000); // more than fits into a ring
+    taint(&world);
+    let link = world.workers[0].as_ref().unwrap().link.clone();
+    let ring = &link.page.results;
+    let tail = ring.tail.load(Relaxed);
+    ring.write(tail, ResultHeader::new(Kind::Value, 0, 8).to_word());
+    ring.write(tail + 1, 4);
+    ring.tail.store(tail + 2, Relaxed);
+    world.collect();
+    assert!(link.process.killed.load(Relaxed));
+    assert!(world.answer_all(check));
 }
 
 #[test]

@@ -235,6 +235,24 @@ fn a_large_job_is_given_up_when_three_workers_died_before_they_had_all_of_it() {
 }
 
 #[test]
+fn a_large_job_that_no_worker_survives_fails_item_by_item() {
+    let mut world = world(1);
+    let items = 600;
+    world.submit_large(items, 20);
+    let deaths = 300; // more than a byte can count
+    for death in 1..=deaths {
+        get_ready(&mut world, 0);
+        while !world.workers[0].as_ref().unwrap().is_reading() {
+            assert!(world.advance(0) || world.collect());
+        }
+        kill(&mut world, 0);
+        assert_eq!(world.record.unanswered(), items - death.max(2) + 2);
+    }
+    assert!(world.answer_all(check));
+    world.finish();
+}
+
+#[test]
 fn what_a_stopped_worker_has_not_started_is_done_by_others() {
     let mut world = world(2);
     world.submit_items(6);

@@ -44,7 +44,7 @@ impl Slot {
         assert_eq!(self.in_flight.items(), unanswered);
     }
 
-    /// How many items wait behind another one. (What it is about to read was asked for: it has begun with that.)
+    /// How many items wait behind another one. (Those of a large job do when all of it has come.)
     pub fn waiting(&self) -> u64 {
         let link = self
             .link()
