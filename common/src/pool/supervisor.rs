@@ -29,6 +29,7 @@ pub(super) fn supervise(
                 }
                 let link = Arc::new(link);
                 if !shared.with_queue(|queue, out| queue.started(worker, &link, out)) {
+                    timeline::planned_end(link.process.pid());
                     let _ = link.process.kill(); // it can fail only if the process has ended
                     link.process.wait();
                     return;
