@@ -1,6 +1,6 @@
 //! What tests see of a worker's slot.
 
-use super::{INLINE, Slot};
+use super::{INLINE, MAX_DELIVERIES, Slot};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Acquire;
 
@@ -23,10 +23,11 @@ impl Slot {
             .collect()
     }
 
-    /// The place of the first item of a large job that it was sent, and has answered nothing of.
-    pub fn large_first(&self) -> Option<usize> {
+    /// The place of the first item of a large job that is given up if this worker dies before it begins it.
+    pub fn last_try(&self) -> Option<usize> {
         let sent = self.in_flight.sent.front()?;
-        (sent.answered == 0 && sent.job.items.len() > INLINE).then_some(sent.job.index)
+        let large = sent.answered == 0 && sent.job.items.len() > INLINE;
+        (large && sent.job.deliveries >= MAX_DELIVERIES - 1).then_some(sent.job.index)
     }
 
     /// How much memory was taken for a large result that has not come yet.

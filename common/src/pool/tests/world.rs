@@ -632,8 +632,8 @@ impl World {
         let fake = self.workers[worker].take().expect("it was started");
         let before = self.record.lock().lost;
         // A large one may be too much for any worker.
-        let large = self.shared.queue().slot(worker).large_first();
-        self.record.lock().unfinished = fake.current.or(large);
+        let last_try = self.shared.queue().slot(worker).last_try();
+        self.record.lock().unfinished = fake.current.or(last_try);
         if let Some((error, own_fault)) = self.shared.with_queue(|queue, out| queue.exited(worker, exit, out)) {
             assert!(
                 self.shared.strike(worker, error, own_fault).is_some(),
