@@ -20,6 +20,18 @@ fn fail_at_three(n: u64) -> u64 {
     n
 }
 
+/// The copy panics, which is no matter of the worker's.
+fn panic_in_a_copy(n: u64) -> u64 {
+    // SAFETY: a worker's other thread only waits, so the copy may do what it likes; and there is a place for the status.
+    unsafe {
+        match libc::fork() {
+            0 => panic!("in a copy"),
+            pid => assert_eq!(libc::waitpid(pid, &mut 0, 0), pid),
+        }
+    }
+    n
+}
+
 pub fn run() -> Result<(), Error> {
     let pool = Pool::new(2)?;
     println!("squares: {}", pool.map(square, 0..1000)?.iter().sum::<u64>());
@@ -32,6 +44,7 @@ pub fn run() -> Result<(), Error> {
         "chunk: {}",
         pool.map_with_chunksize(fail_at_three, 0..6, 6).unwrap_err()
     );
+    println!("copy: {}", pool.apply(panic_in_a_copy, 5)?);
     pool.close().join()?;
     println!("process: {}", Process::new(square, 12).start()?.join()?);
     Ok(())
