@@ -88,14 +88,9 @@ impl Ring {
             self.write(position, word);
             position += 1;
         }
-        let rest = eights.remainder();
-        match bytes.last_chunk() {
-            _ if rest.is_empty() => {}
-            Some(eight) => self.write(position, u64::from_le_bytes(*eight) >> (8 * (BYTES - rest.len()))),
-            None => {
-                let word = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
-                self.write(position, word);
-            }
+        let rest = eights.remainder().iter().rev();
+        if rest.len() > 0 {
+            self.write(position, rest.fold(0, |word, &byte| word << 8 | u64::from(byte)));
         }
     }
 

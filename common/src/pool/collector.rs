@@ -207,25 +207,38 @@ impl Shared {
             if self.round(&mut out) {
                 continue;
             }
-            let mut queue = self.lock();
-            let awake = queue.fall_asleep(&mut out);
-            self.release(queue, &mut out);
+            let awake = self.last_round(&mut out);
             if !awake && !self.over.load(SeqCst) && self.sleeper.wait().is_err() {
                 std::thread::sleep(Duration::from_millis(1)); // somebody closed the bell: look without it
             }
-            self.lock().wake_up();
+            self.lock().unwatch();
         }
     }
 
     /// False: there was nothing to do.
     fn round(&self, out: &mut Output) -> bool {
         let mut queue = self.lock();
+        let something = self.take_in(&mut queue, out);
+        self.release(queue, out);
+        something
+    }
+
+    /// As [`round`](Shared::round), before the collector sleeps.
+    fn last_round(&self, out: &mut Output) -> bool {
+        let mut queue = self.lock();
+        queue.watch();
+        let something = self.take_in(&mut queue, out);
+        queue.expel_idlers();
+        self.release(queue, out);
+        something
+    }
+
+    fn take_in(&self, queue: &mut Queue, out: &mut Output) -> bool {
         let collected = queue.collect_all(out);
-        let something = self.take_inbox(&mut queue, out) || collected;
+        let something = self.take_inbox(queue, out) || collected;
         if something {
             queue.rebalance(out);
         }
-        self.release(queue, out);
         something
     }
 

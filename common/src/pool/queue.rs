@@ -150,8 +150,11 @@ impl Queue {
 
     /// Takes in what all workers have written. False: there was nothing.
     pub fn collect_all(&mut self, out: &mut Output) -> bool {
-        let workers = 0..self.slots.len();
-        workers.filter(|&worker| self.collect(worker, out)).count() > 0
+        let mut something = false;
+        for worker in 0..self.slots.len() {
+            something |= self.collect(worker, out);
+        }
+        something
     }
 
     fn collect(&mut self, worker: usize, out: &mut Output) -> bool {
@@ -245,21 +248,19 @@ impl Queue {
         }
     }
 
-    /// Before the collector sleeps: from here on, every worker that writes, or makes room, rings. Then looks a last time. True:
-    /// there was something to do.
-    pub fn fall_asleep(&mut self, out: &mut Output) -> bool {
+    /// Before the collector sleeps: from here on, every worker that writes, or makes room, rings.
+    pub fn watch(&self) {
         self.slots.iter().for_each(Slot::watch);
-        let something = self.collect_all(out);
-        if something {
-            self.rebalance(out);
-        }
-        self.slots.iter_mut().for_each(Slot::expel_idler);
-        something
     }
 
     /// The collector has woken up.
-    pub fn wake_up(&self) {
+    pub fn unwatch(&self) {
         self.slots.iter().for_each(Slot::unwatch);
+    }
+
+    /// Ends workers that do nothing though they owe something: see [`Slot::expel_idler`].
+    pub fn expel_idlers(&mut self) {
+        self.slots.iter_mut().for_each(Slot::expel_idler);
     }
 
     /// A worker was started; it has to get ready yet. False: too late, the pool ends.

@@ -349,7 +349,7 @@ impl Slot {
             .check_next(link.page.next.load(Acquire))
             .unwrap_or(first + 1);
         let mut begun = next > first || self.damaged;
-        // Did it die of so many items?
+        // Were they more than it has memory for?
         let large = |sent: &&mut Sent| sent.answered == 0 && sent.job.items.len() > INLINE;
         if let Some(sent) = self.in_flight.sent.front_mut().filter(large).filter(|_| !begun) {
             sent.job.deliveries = sent.job.deliveries.saturating_add(1);

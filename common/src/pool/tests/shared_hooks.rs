@@ -31,14 +31,11 @@ impl Shared {
 
     /// The collector is about to sleep. False: it must not.
     pub fn collector_sleeps(&self, out: &mut Output) -> bool {
-        let mut queue = self.lock();
-        let awake = queue.fall_asleep(out);
-        self.release(queue, out);
-        !awake
+        !self.last_round(out)
     }
 
     pub fn collector_wakes(&self) {
-        self.lock().wake_up();
+        self.lock().unwatch();
     }
 
     /// As [`start_failed`](Shared::start_failed), without a pause.
