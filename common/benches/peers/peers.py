@@ -12,7 +12,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 
 
-# So many bytes are there and back at a time.
+# How many bytes are on their way, there and back, at a time.
 UNDER_WAY = 16 << 20
 
 
