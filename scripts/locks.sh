@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes the lock file of each lesson anew. A copy takes it along, and so builds the versions that the course builds.
-# Run it after every change of a dependency.
+# Regenerates the lock file of each lesson. A copy contains it, and so builds the same versions as the course. Run it after
+# every change of a dependency.
 set -eu
 
 check=no
@@ -39,7 +39,7 @@ for lesson in lessons/[0-9][0-9]-*; do
     (cd "$scratch/$lesson" && cargo metadata --quiet --format-version 1 >/dev/null)
     cmp -s "$scratch/$lesson/Cargo.lock" "$lesson/Cargo.lock" && continue
     if [ $check = yes ]; then
-        printf '%s/Cargo.lock is out of date: scripts/locks.sh writes it anew\n' "$lesson" >&2
+        printf '%s/Cargo.lock is out of date: run scripts/locks.sh to regenerate it\n' "$lesson" >&2
         status=1
     else
         cp "$scratch/$lesson/Cargo.lock" "$lesson"

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Draws the pictures in the lessons' READMEs anew, each from a real run: scripts/pictures.sh, from any folder.
-# Draw them where nothing else runs, and look at each: a busy machine makes bars longer than the work was.
+# Redraws the pictures in the lessons' READMEs, each from a real run: scripts/pictures.sh, from any folder. Draw them where
+# nothing else runs, and look at each: a busy machine makes bars longer than the work was.
 set -u
 
 case ${1-} in
@@ -31,7 +31,7 @@ draw() {
     printf '%s\n' "$picture"
     rm -f "$picture"
     if ! TIMELINE=$picture cargo run --quiet "$@" </dev/null >/dev/null || [ ! -s "$picture" ]; then
-        printf 'pictures.sh: there is no picture of: cargo run %s\n' "$*" >&2
+        printf 'pictures.sh: no picture was drawn by: cargo run %s\n' "$*" >&2
         failed=1
     fi
 }

@@ -8,7 +8,7 @@ usage() {
 Usage: scripts/run-all.sh [--limit SECONDS] [LESSON...]
 
 Builds and runs every lesson in lessons/, or those named: 03, 3, pool and
-03-pool all mean lessons/03-pool. At the end comes a table; the exit status is
+03-pool all mean lessons/03-pool. A table is printed at the end; the exit status is
 0 if every lesson ended with 0, 1 if one did not, 2 if nothing could be run.
 
   --limit SECONDS   how long a lesson may run before it is killed (60)
@@ -109,7 +109,7 @@ case $limit in
 esac
 
 here=$(dirname -- "$0")
-cd "$here/.." || fail "$here/.. cannot be entered"
+cd "$here/.." || fail "cannot change to the folder $here/.."
 
 # Lists of names without spaces, and so without quotes below.
 all=
@@ -150,7 +150,7 @@ failed=0
 for lesson in $chosen; do
     printf '\n=== %s ===\n' "$lesson"
     begin=$(now)
-    # If not everything could be built, it is seen here which lesson cannot.
+    # If not everything could be built, this finds out which lessons cannot.
     if [ $all_built = no ] && ! cargo build --quiet --bin "$lesson" </dev/null; then
         result="does not build"
     else

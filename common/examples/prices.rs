@@ -4,8 +4,8 @@
 //! $ cargo run --release -p common --example prices
 //! ```
 //!
-//! Each price is the median of many; beside it stand the lower and the upper quartile: half of all lie between them. Compare
-//! lines with each other rather than with another machine's.
+//! Each price is the median of many measurements; the lower and the upper quartile are printed beside it, and half of all
+//! measurements lie between them. Compare lines with each other rather than with another machine's.
 
 use common::{Pool, Process};
 use std::hint::black_box;
@@ -83,7 +83,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let pool = Pool::new(2)?;
     price("a task of a pool, waited for", 1, || pool.apply(successor, 1).map(drop))?;
-    price("a task of a pool, one of 1,000 on the way", 1_000, || {
+    price("a task of a pool, one of 1,000 in flight", 1_000, || {
         let results: Vec<_> = (0..1_000).map(|n| pool.apply_async(successor, n)).collect();
         results.iter().try_for_each(|result| result.get().map(drop))
     })?;

@@ -1,5 +1,5 @@
-//! Something of everything for the timeline, at a pace that the eye can follow:
-//! `TIMELINE=1 cargo run -p common --example timeline`. With words as arguments: the parts that are named by them.
+//! A bit of everything that the timeline can show, at a pace that the eye can follow:
+//! `TIMELINE=1 cargo run -p common --example timeline`. With arguments, it runs only the parts that they name.
 
 use common::{Pool, Process, timeline};
 use ipc_channel::ipc::{self, IpcSender};
@@ -139,7 +139,7 @@ fn many() -> Result<(), common::Error> {
     pool.close().join()
 }
 
-/// A thread panics, and with it this program.
+/// The main thread panics, which ends this program.
 fn panic() -> Result<(), common::Error> {
     let _lane = timeline::span("careless");
     sleep(50);

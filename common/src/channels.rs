@@ -1,14 +1,14 @@
-//! Ends of `ipc-channel` in what is sent to a new process; and how they are noticed where they cannot go.
+//! How ends of `ipc-channel` are sent to a new process, and how they are detected where they cannot be sent.
 //!
 //! A channel's end is not bytes: it is a descriptor, and `ipc-channel` can hand it over only in a message of its own. When
 //! serde meets one, that crate puts the descriptor into a list (of this thread) and encodes its index there. The next message
 //! that this thread sends over any of its channels takes the list along. Invariant: whatever is encoded here, the list is
-//! empty again afterwards, so that nothing travels with a stranger's message, and no descriptor is lost.
+//! empty again afterwards, so that nothing travels with an unrelated message, and no descriptor is lost.
 //!
-//! **Where they can go**, [`encode`] finds out whether there are any by encoding one more, a *probe*: its index is their
-//! number. If there are, the child opens a one-shot server and tells its address, and the list goes there; the bytes go
-//! through the ordinary pipe. The child is the server, because `accept` has no time limit: a child can wake itself up when
-//! its parent has ended, a parent that waits for a dead child would hang.
+//! **Where they can go**, [`encode`] finds out whether there are any by encoding one more end, a *probe*: its index is the
+//! number of ends before it. If there are, the child opens a one-shot server and sends its address to the parent, which sends
+//! the list there; the bytes go through the ordinary pipe. The child is the server, because `accept` has no time limit: a
+//! child can wake itself up when its parent has ended, but a parent that waits for a dead child would hang.
 //!
 //! **Where they cannot go**, [`encode_plain`] must cost next to nothing. A type that owns nothing (`needs_drop`) has none in
 //! it: that is known when the program is compiled. Any other value is encoded twice, the second time only to compare: plain
@@ -34,7 +34,7 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
     let before = bytes.len();
     let check = needs_drop::<T>().then(|| EmptyTheList);
     encode_into(value, bytes)?;
-    let large = bytes.len() - before > PROBED; // then to look at the list costs less
+    let large = bytes.len() - before > PROBED; // then looking at the list costs less
     if check.is_none() || !large && encodes_again(value, bytes, before) {
         forget(check); // nothing has come into the list
         return Ok(());
@@ -52,13 +52,13 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
     Err(error)
 }
 
-const NOT_HERE: &str = "there are ends of channels, or shared memory, in it. They can be given to a Process and to a pool's \
-                        initializer only";
+const NOT_HERE: &str = "there are ends of channels, or shared memory, in it, which can be passed only to a Process and to a \
+                        pool's initializer";
 
 /// Values of more bytes are not encoded twice.
 const PROBED: usize = 1 << 16;
 
-/// Does so when it is dropped: also if `Serialize` fails or panics.
+/// Empties the list when it is dropped, even if `Serialize` fails or panics.
 struct EmptyTheList;
 
 impl Drop for EmptyTheList {
@@ -83,9 +83,9 @@ impl Probe {
         index
     }
 
-    /// Were both lists, of channels and of shared memory, empty? Now they are.
+    /// Returns whether both lists, of channels and of shared memory, were empty, and empties them.
     fn finds_nothing(self) -> bool {
-        let _masked = os::mask_signals(); // where files may not be large, making one is a signal
+        let _masked = os::mask_signals(); // where the size of files is limited, making one may raise a signal
         let mut index = Vec::new();
         let memory = catch_unwind(|| IpcSharedMemory::from_byte(0, 1));
         let nothing =
@@ -140,7 +140,7 @@ impl Encoded {
         self.probe.is_some()
     }
 
-    /// Sends the list to the address that the child told. An error: the child has ended, or an end was sent before, to
+    /// Sends the list to the address that the child has given. Fails if the child has ended, or if an end was already sent to
     /// another process.
     pub fn send_to(&self, address: &str) -> std::io::Result<()> {
         let _masked = os::mask_signals(); // `ipc-channel` gives up when one comes
@@ -156,11 +156,11 @@ impl Drop for Encoded {
     }
 }
 
-/// What a call left: how it went, and its encoded result.
+/// The outcome of a call: how it ended, and its encoded result.
 pub(crate) type Outcome = (Result<(), Box<RemoteError>>, Vec<u8>);
 
 thread_local! {
-    /// What is to be done when the list has come.
+    /// What to do when the list has arrived.
     static ON_ARRIVAL: Cell<Option<Box<dyn FnOnce() -> Outcome>>> = const { Cell::new(None) };
 }
 
@@ -185,9 +185,9 @@ impl<'de> Deserialize<'de> for Arrival {
     }
 }
 
-/// In the child: where the list is to come, and the address of that. On most systems, it is a socket in the temporary directory.
-/// Its address has room for 107 bytes, and a longer one is cut in silence; and where there is no such directory, `ipc-channel`
-/// panics.
+/// In the child: opens the server that will receive the list, and returns it with its address. On most systems, it is a socket
+/// in the temporary directory. Its address has room for 107 bytes, and a longer one is cut in silence; and where there is no
+/// such directory, `ipc-channel` panics.
 pub(crate) fn open_server() -> Result<(IpcOneShotServer<Arrival>, String), String> {
     const ROOM: usize = 107 - "/.tmpXXXXXX/socket".len();
     let (folder, sockets) = (std::env::temp_dir(), cfg!(all(unix, not(target_vendor = "apple"))));
@@ -219,7 +219,7 @@ pub(crate) fn run_on_arrival(
         .map_err(|error| error.to_string())
 }
 
-/// Takes away what a server leaves whose process ends before it is used.
+/// Removes what a server leaves behind if its process ends before the server is used.
 pub(crate) fn remove_server(address: &str) {
     let socket = Path::new(address);
     let folder = socket

@@ -1,7 +1,7 @@
 //! What can go wrong, as sentences. Each says what was tried, what went wrong and, where that is known, what to do.
 //!
-//! Invariant: one error for one thing, and `Display` is the whole sentence: `source()` has nothing to add. (A field that is
-//! called `source` is there for matching; `r#` keeps `thiserror` from taking it for more.)
+//! Invariant: one error for each cause, and `Display` prints the whole sentence: `source()` has nothing to add. (A field that
+//! is called `source` is there to be matched; `r#` keeps `thiserror` from using it for `source()`.)
 
 use crate::os::Exit;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use std::time::Duration;
 #[derive(Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A process was to be started in a program that did not call [`init`](crate::init).
+    /// A process could not be started, because the program has not called [`init`](crate::init).
     #[error(
         "cannot start a process before common::init() was called: write `common::init();` as the first line of main (in a \
          test file: `common::init_in_tests!();` outside of all functions)"
@@ -35,14 +35,14 @@ pub enum Error {
          come from another dynamic library, or was it made at run time?)"
     )]
     ForeignFunction,
-    /// A handle was used in a copy of its process that `fork()` made. The copy has no part in the pools and processes of the
+    /// A handle was used in a copy of its process that `fork()` made. The copy cannot use the pools and processes of the
     /// process that it was copied from; it can make its own.
     #[error("this process is a copy, made by fork(), of the one whose pool or process this is: make a new one here")]
     ForkedCopy,
-    /// A pool of no processes was asked for.
+    /// A pool with 0 processes was asked for.
     #[error("a pool needs at least one process, but 0 were asked for")]
     NoWorkers,
-    /// Workers were to be replaced after no task at all.
+    /// `maxtasksperchild` was 0: workers cannot be replaced before their first task.
     #[error("a worker needs at least one task before it is replaced, but maxtasksperchild is 0")]
     NoTasks,
     /// A process (or a pool) could not be started: too many processes or open files, no memory, the program's file is gone.
@@ -54,7 +54,7 @@ pub enum Error {
         /// What the system said.
         r#source: Arc<io::Error>,
     },
-    /// The system refused something else.
+    /// The system refused another request.
     #[error("{what}: {}", .r#source)]
     #[non_exhaustive]
     System {
@@ -100,7 +100,7 @@ pub enum Error {
         location: Option<String>,
     },
     /// The process called `exit` instead of returning from its target. On Windows it may also have been killed, or have
-    /// crashed: each end has an exit code there.
+    /// crashed: there, every end of a process has an exit code.
     #[error("{name} exited with code {} before its target returned", code_name(.code))]
     #[non_exhaustive]
     Exited {
@@ -118,17 +118,17 @@ pub enum Error {
         /// The signal's number.
         signal: i32,
     },
-    /// The process ended, but nobody can say how: its exit status went to somebody else.
+    /// The process ended, but it is not known how, because its exit status was lost.
     #[error("{name} ended, but its exit status is lost: does this program ignore SIGCHLD, or wait for any child?")]
     #[non_exhaustive]
     StatusLost {
         /// Its name.
         name: String,
     },
-    /// What came from a process is not what it sends: somebody else wrote into its pipe or its memory. A worker is ended
-    /// then.
+    /// The data that came from a process is malformed: something else wrote into its pipe or its memory. If it is a worker, it
+    /// is killed.
     #[error(
-        "{name} sent something else than results: does its target write to descriptors that it did not open, or to memory \
+        "{name} sent something other than results: does its target write to descriptors that it did not open, or to memory \
          that is not its own?"
     )]
     #[non_exhaustive]
@@ -136,7 +136,7 @@ pub enum Error {
         /// Its name.
         name: String,
     },
-    /// Not ready within the time that was given. Later it may be.
+    /// Not ready within the given time. It may be ready later.
     #[error("{what} is not ready after {after:?}; it can be waited for again")]
     #[non_exhaustive]
     TimedOut {
@@ -155,12 +155,12 @@ pub enum Error {
     #[error("item {index}: {}", .r#source)]
     #[non_exhaustive]
     Item {
-        /// Which, counted from 0.
+        /// The item's index, counted from 0.
         index: usize,
-        /// How.
+        /// Why it failed.
         r#source: Arc<Error>,
     },
-    /// Tasks failed whose results nobody was waiting for any more.
+    /// Tasks failed, and the handles of their results had been dropped.
     #[error("{}{first}", unobserved(.count))]
     #[non_exhaustive]
     UnobservedFailures {
@@ -193,7 +193,7 @@ impl Error {
         Error::System { what, source }
     }
 
-    /// What a process that gave no result is reported as.
+    /// The error for a process that gave no result.
     pub(crate) fn ended(name: &str, exit: Exit) -> Error {
         let name = name.to_owned();
         match exit {
@@ -203,7 +203,7 @@ impl Error {
         }
     }
 
-    /// The same, of one that did not reach `init`. A signal comes from outside, and says all.
+    /// The same for a process that did not reach `init`. A signal comes from outside, and is explanation enough.
     pub(crate) fn never_ready(name: &str, exit: Exit) -> Error {
         match Error::ended(name, exit) {
             Error::Exited { name, code } if code == FAILED_TO_BEGIN => {
@@ -235,10 +235,10 @@ impl Error {
     }
 }
 
-/// Exit code of a child that came to `init` and could not begin.
+/// Exit code of a child that reached `init` and could not begin.
 pub(crate) const FAILED_TO_BEGIN: i32 = 70;
 
-/// Why a call gave no result although its process can still say so.
+/// Why a call gave no result, as reported by its own process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum RemoteError {
     /// The function panicked: message, and file with line.

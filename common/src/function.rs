@@ -1,7 +1,7 @@
-//! Calling a function in another run of this program: how it is named there, and what comes of a call.
+//! Calling a function in another run of this program: how it is identified there, and how a call can end.
 //!
 //! Invariant: whatever the function, its argument's `Deserialize` or its result's `Serialize` does, a call ends in a result or
-//! a [`RemoteError`], never in a panic that goes on. Called by `spawn` (a process's target, a worker's initializer) and by
+//! a [`RemoteError`], never in a panic that propagates. Called by `spawn` (a process's target, a worker's initializer) and by
 //! `pool` (tasks).
 
 use crate::channels::encode_plain;
@@ -55,11 +55,11 @@ pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) ->
     })
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
     let literal = payload.downcast_ref::<&str>().copied();
     let text = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic with a value that is no text")
+    text.unwrap_or("a panic with a value that is not text")
 }
 
 /// Where this thread panicked last.
@@ -73,7 +73,7 @@ thread_local! {
     static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
-/// From now on, a panic's file and line are remembered for [`run`], besides what the hook before did (printing them).
+/// From now on, a panic's file and line are remembered for [`run`]; the previous hook, which prints them, still runs.
 pub(crate) fn remember_panic_locations() {
     let before = take_hook();
     set_hook(Box::new(move |panic| {

@@ -1,7 +1,7 @@
-//! What a new process becomes: the program that somebody started, or a child that does what its parent told it and ends.
+//! What a new process becomes: the program that a user started, or a child that does what its parent told it to and ends.
 //!
-//! Invariant: a child never comes back from [`init`], whatever happens: its parent's code is not its own. Called by the
-//! program itself, as the first thing.
+//! Invariant: a child never returns from [`init`], whatever happens, so it never runs its parent's code. Called by the program
+//! itself, first of all.
 
 use crate::error::FAILED_TO_BEGIN;
 use crate::os::{self, Constructor, Inherited, Texts};
@@ -10,16 +10,16 @@ use crate::timeline;
 
 /// Makes this program able to start processes; write it as the first line of `main`.
 ///
-/// It is the twin of Python's `if __name__ == '__main__':`. A new process is this same program, executed again: when it
-/// comes to this line, `init` runs the target there, and never returns. In the program that you started yourself it returns
-/// at once.
+/// It is the counterpart of Python's `if __name__ == '__main__':`. A new process is this same program, executed again: when it
+/// reaches this line, `init` runs the target there, and never returns. In the program that you started yourself it returns at
+/// once.
 ///
-/// What stands before this line runs in every child too, so it should be little; nothing there should start a thread or close
-/// descriptors that it did not open. Inside of `#[tokio::main]` and the like, a child's target would run within the runtime:
-/// call `init` in an ordinary `main`, and the runtime after it.
+/// The code before this line runs in every child too, so keep it short; it should not start threads, or close descriptors that
+/// it did not open. Inside `#[tokio::main]` and the like, a child's target would run within the runtime: call `init` in an
+/// ordinary `main`, and the runtime after it.
 ///
-/// A program that runs with more rights than its user (set-user-ID and the like) cannot start processes with `common`: what it
-/// is told by its environment may come from anybody.
+/// A program that runs with more rights than its user (set-user-ID and the like) cannot start processes with `common`, because
+/// anybody could have set its environment.
 ///
 /// ```
 /// use common::Process;
@@ -50,7 +50,7 @@ pub fn init() {
     }))
 }
 
-/// Does what a child is there for. Returns its exit code.
+/// Runs a child in the role that its parent gave it. Returns its exit code.
 fn play(mut inherited: Inherited) -> Result<i32, String> {
     let role = timeline::take_over(inherited.role, &mut inherited.handles);
     let run_child = match role.as_str() {
@@ -61,11 +61,11 @@ fn play(mut inherited: Inherited) -> Result<i32, String> {
     spawn::read_start(inherited.parent, inherited.handles)?.map_or(Ok(0), run_child)
 }
 
-/// Lets [`Process`](crate::Process) and [`Pool`](crate::Pool) work inside `#[test]` functions: one line in the test file,
-/// outside of all functions.
+/// Lets [`Process`](crate::Process) and [`Pool`](crate::Pool) work inside `#[test]` functions. Write this line once in the
+/// test file, outside any function.
 ///
-/// A test's `main` is not yours: the test harness has it. This line lets [`init`](crate::init) run before it, so that a child
-/// runs its target and never becomes a second test run.
+/// The `main` of a test belongs to the test harness, not to you. This line makes [`init`](crate::init) run before it, so that
+/// a child runs its target and never becomes a second test run.
 ///
 /// ```
 /// common::init_in_tests!();
@@ -110,24 +110,24 @@ macro_rules! init_in_tests {
                 };
                 #[cfg(any(target_vendor = "apple", windows))]
                 let end = &raw const BEFORE_MAIN;
-                // SAFETY: the linker puts `BEFORE_MAIN` into that section, and such functions alone.
+                // SAFETY: the linker puts `BEFORE_MAIN` and only such functions into that section.
                 unsafe { $crate::init_before_main((&raw const BEFORE_MAIN, end), (count, arguments, environment)) };
             }
         };
     };
 }
 
-/// For [`init_in_tests!`](crate::init_in_tests) alone: [`init`], but in a child after the constructors that would have come
-/// later.
+/// Only for [`init_in_tests!`](crate::init_in_tests): like [`init`], but in a child it first runs the constructors that would
+/// have come later.
 ///
 /// # Safety
 ///
-/// As `os::run_constructors`.
+/// The same as for `os::run_constructors`.
 #[doc(hidden)]
 pub unsafe fn init_before_main(all: (*const Constructor, *const Constructor), arguments: (i32, Texts, Texts)) {
     os::fill_standard_streams();
     if os::is_child() {
-        // SAFETY: as the caller promises. The system does not come to them any more: `init` does not return here.
+        // SAFETY: as the caller promises. The system will not call them again, because `init` does not return here.
         unsafe { os::run_constructors(all, arguments) };
     }
     init();

@@ -8,7 +8,7 @@
 //! }
 //!
 //! fn main() -> Result<(), common::Error> {
-//!     common::init(); // the twin of `if __name__ == '__main__':`
+//!     common::init(); // the counterpart of `if __name__ == '__main__':`
 //!     let p = Process::new(greet, "Bob".to_string()).start()?;
 //!     println!("{}", p.join()?);
 //!
@@ -29,7 +29,7 @@
 //! start method *spawn*. Unlike `fork`, it works on Linux, macOS and Windows, and in programs that have threads.
 //!
 //! **Learn how it ended.** [`join`](Child::join) returns what the function returned, or an error that says what happened
-//! instead: a panic with its message and place, an exit code, or a signal.
+//! instead: a panic with its message and location, an exit code, or a signal.
 //!
 //! ```
 //! # use common::Process;
@@ -48,8 +48,8 @@
 //! ```
 //!
 //! **Use a pool for many small tasks.** A [`Pool`] starts its processes once. [`apply_async`](Pool::apply_async) submits one
-//! task and returns a handle to its result; [`map`](Pool::map) submits many and waits for all of them;
-//! [`imap`](Pool::imap) yields results while it takes items, even from an endless input.
+//! task and returns a handle to its result; [`map`](Pool::map) submits many and waits for all of them; [`imap`](Pool::imap)
+//! yields results while it reads its input, which may be endless.
 //!
 //! ```
 //! # use common::Pool;
@@ -94,7 +94,7 @@
 //! closed one has no `apply_async`. A closure that captures variables is not a target. [`Process`] and [`Pool`] show the
 //! compiler's messages.
 //!
-//! **Test it.** Write [`init_in_tests!`] once in a test file, outside of all functions; then `Process` and `Pool` work in every
+//! **Test it.** Write [`init_in_tests!`] once in a test file, outside any function; then `Process` and `Pool` work in every
 //! `#[test]`.
 //!
 //! **See it.** With `TIMELINE=1` in the environment, a program draws its processes and tasks when it ends: see [`timeline`].
@@ -107,7 +107,7 @@
 //! | `Process(target=f, args=(a, b))` | [`Process::new(f, (a, b))`](Process::new), with `fn f((a, b): (A, B))` or <code>&#124;(a, b)&#124; f(a, b)</code> |
 //! | `Process(name=…, daemon=…)` | [`name`](Process::name), [`daemon`](Process::daemon) |
 //! | `start`, `join`, `join(timeout)`, `is_alive`, `pid`, `exitcode`, `terminate`, `kill` | the same, on the [`Child`] that [`start`](Process::start) returns; [`join_timeout`](Child::join_timeout) |
-//! | `close`, a subclass with `run`, `sentinel`, `authkey` | none: drop the `Child`; write a function; wait in a thread that calls `join`; not needed |
+//! | `close`, a subclass with `run`, `sentinel`, `authkey` | none. Instead of `close`, drop the `Child`; instead of a subclass, write a function; instead of `sentinel`, call `join` in a thread; `authkey` is not needed |
 //! | `current_process`, `parent_process` | [`current_process`], [`parent_process`] |
 //! | `active_children` | none: keep the [`Child`]ren in a `Vec` |
 //! | `cpu_count` | [`std::thread::available_parallelism`]; [`Pool::per_core`] uses it |
@@ -142,7 +142,7 @@
 //! * **Another program**: [`std::process::Command`].
 //! * **Thousands of connections that mostly wait**: `async`, for instance with tokio.
 //! * **More than one machine**: a job queue, or MPI.
-//! * **Code that you do not trust**: a sandbox. A process of this crate may do whatever its user may do.
+//! * **Code that you do not trust**: a sandbox. A process that this crate starts may do whatever its user may do.
 //!
 //! # What can travel
 //!
@@ -162,8 +162,9 @@
 //! names the signal or exit code; a panic does not cost a process; results can be collected in any order; queued tasks need no
 //! file descriptors; several tasks are in flight to each worker; and there are `map` and `imap`.
 //!
-//! The overhead of a task is about a hundredth of that in procspawn or in Python's `Pool.apply_async`, and one to three times
-//! that in a thread pool (rayon's `spawn`, the result through a channel). `cargo bench -p common` measures them side by side.
+//! The overhead per task is about a hundredth of that of procspawn or of Python's `Pool.apply_async`, and one to three times
+//! that of a thread pool (rayon's `spawn`, with the result sent through a channel). `cargo bench -p common` measures them side
+//! by side.
 //!
 //! # What to watch out for
 //!
@@ -175,62 +176,64 @@
 //! * A pool in a `static` is not dropped: tasks that it has accepted are lost when `main` returns. Close and join it.
 //! * What a task prints without a newline is lost when its worker is ended by dropping the pool.
 //! * A signal to the whole process group (`kill -TERM -PGID`) also reaches the workers, and ends the tasks that they run.
-//!   Workers that are stopped by SIGSTOP outlive their parent until somebody continues them.
+//!   Workers that are stopped by SIGSTOP outlive their parent until they are continued.
 //! * In a program with `#[tokio::main]`, write an ordinary `main` that calls [`init`] before it builds the runtime: otherwise
 //!   targets run inside a runtime.
-//! * A task runs on the main thread of its process. If it needs more stack, let it start a thread that has more.
+//! * A task runs on the main thread of its process. If it needs more stack, let it start a thread with a larger one.
 //!
 //! # Where systems differ
 //!
-//! The same program runs everywhere. What is not in this table is the same everywhere, and FreeBSD is like macOS unless the table
-//! says otherwise. Labels such as b08 name the tests (`cargo test -p common b08`).
+//! The same program runs everywhere. Whatever is not in this table is the same on all systems, and FreeBSD behaves like macOS
+//! unless the table says otherwise. Labels such as b08 name the tests (`cargo test -p common b08`).
 //!
 //! | | Linux | macOS | Windows |
 //! |---|---|---|---|
 //! | how a process is started | `posix_spawn` of `/proc/self/exe` | `posix_spawn` of the program's path | `CreateProcess` of the program's path |
 //! | what it inherits (b13) | the standard streams, and what is passed to it (programs that are linked statically: also descriptors without close-on-exec) | the standard streams, and what is passed to it | the same; what is passed is copied into it (`DuplicateHandle`) |
 //! | its name in `ps` and similar tools (b04) | the first 15 bytes of it (`ps -e`, `top`) | not shown (FreeBSD: as its title) | not shown |
-//! | an ended child that nobody has waited for (b05) | is a zombie until its [`Child`] is asked or dropped | the same | is gone; only the handle is left |
+//! | an ended child that nobody has waited for (b05) | is a zombie until its [`Child`] is queried or dropped | the same | is gone; only the handle is left |
 //! | [`join_timeout`](Child::join_timeout) notices a result, or an end (b07) | at once (before Linux 5.3: within 1 ms) | at once | an end at once, a result within 10 ms: Windows cannot wait for a pipe with a time limit |
 //! | [`terminate`](Child::terminate) (b08) | SIGTERM: exit code −15 | the same | the same as `kill`: there is no polite request |
 //! | [`kill`](Child::kill) (b08) | SIGKILL: exit code −9, [`Error::Signaled`] | the same | exit code 1, [`Error::Exited`]: there are no signals, and [`exitcode`](Child::exitcode) is that of `exit(1)` |
 //! | `exit(n)` (b09) | the lowest 8 bits of n | the same | all 32 bits of n |
 //! | `abort`, access violation, stack overflow (b40) | SIGABRT, SIGSEGV: −6, −11 | the same | exit codes 0xc0000409, 0xc0000005, 0xc00000fd (negative as `i32`) |
-//! | when the parent ends, even killed (b12, b14, b44) | daemons and workers end within milliseconds: the system tells them. Stopped ones end when they go on | the same | the same |
-//! | standard input, read from C in a child (b15) | the same as from Rust | the same | at its end: only Rust's `stdin` is put back |
+//! | when the parent ends, even if it is killed (b12, b14, b44) | daemons and workers end within milliseconds: the system notifies them. Stopped ones end when they are continued | the same | the same |
+//! | standard input, read from C in a child (b15) | the same as from Rust | the same | is at end of file: only Rust's `stdin` is restored |
 //! | the program's file is moved or deleted while it runs (b18) | does not matter | [`Error::Start`] with its path (FreeBSD finds a moved file) | the same; a running program cannot be deleted |
 //! | the file is replaced, by a rebuild (b18) | does not matter: the old program goes on (with `common` in a dynamic library: as on macOS) | the new process notices, says so on stderr, and exits with code 70 | the same |
-//! | cores that [`Pool::per_core`] counts (b26) | those that affinity and the control group leave | all | all of the processor group |
-//! | a limit of open descriptors (b32, b45) | `ulimit -n`: what needs more is [`Error::Start`]; a queued task needs none | the same | there is none |
+//! | cores that [`Pool::per_core`] counts (b26) | those that the CPU affinity and the control group allow | all | all of the processor group |
+//! | a limit of open descriptors (b32, b45) | `ulimit -n`: what needs more fails with [`Error::Start`]; a queued task needs none | the same | there is none |
 //! | Ctrl-C in the terminal (b43) | reaches a [`Process`]; workers of a [`Pool`] ignore it, programs that a task starts do not | the same | the same |
-//! | a target or task that ends only the thread it runs in (h12) | its process is ended within two seconds, and that is the error (with musl, its caller goes on waiting) | the same | its caller goes on waiting |
+//! | a target or task that ends only the thread it runs in (h12) | its process is ended within two seconds, and the error reports that (with musl, the caller waits forever) | the same | its caller goes on waiting |
 //! | stopping a worker (b48) | by SIGSTOP: delays its own tasks only | the same | there is no such signal |
-//! | a child in a test sees the program's arguments (b49) | yes (with musl no: Rust learns them in `main`) | yes (FreeBSD: as with musl) | yes |
+//! | a child in a test sees the program's arguments (b49) | yes (not with musl, where Rust gets them only in `main`) | yes (FreeBSD: as with musl) | yes |
 //! | the [`timeline`] of a program that leaves by `exit` (b50) | is drawn | the same | is drawn when the system reports the end, which Wine does not do |
 //! | size of all arguments of the program | about 2 MB (128 KiB each) | 1 MiB, with the environment | 32,767 characters |
 //! | stack of the target | 8 MiB (`ulimit -s`) | 8 MiB | 1 MiB (the linker decides) |
-//! | a pool's shared memory | `memfd_create`, sealed against getting smaller | `shm_open`, its name removed at once (FreeBSD: `memfd_create`) | `CreateFileMapping` without a name |
+//! | a pool's shared memory | `memfd_create`, sealed against shrinking | `shm_open`, its name removed at once (FreeBSD: `memfd_create`) | `CreateFileMapping` without a name |
 //! | ends of `ipc-channel` in an argument | sockets in the temporary directory, for a moment | Mach ports (FreeBSD: as Linux) | named pipes |
-//! | such an end, once it has arrived, or was refused where it cannot go | is closed when it is dropped | the same | only when that process ends: `ipc-channel` keeps a handle of it. Who waits for the other end's end waits that long |
-//! | `fork()` (lesson 01) | allowed: the copy has no part in the parent's processes and pools, and can make its own | the same | does not exist |
+//! | an end of an `ipc-channel` that has arrived, or that was refused | is closed when it is dropped | the same | is closed only when its process ends, because `ipc-channel` keeps a handle to it; a receiver that waits for its senders to be closed waits until then |
+//! | `fork()` (lesson 01) | allowed: the copy cannot use the parent's processes and pools, but can make its own | the same | does not exist |
 //!
 //! # Reading the source
 //!
-//! Read the files in this order. Each begins with what it is for and what it guarantees.
+//! Read the files in this order. Each begins by saying what it is for and what it guarantees.
 //!
 //! 1. `process`: [`Process`] and [`Child`], as you use them. `init`: what a new process does first.
 //! 2. `spawn`: how the program is run again, and what parent and child say to each other. Below it, `function` and `message`:
 //!    how a function and its argument become bytes; `channels`: how ends of `ipc-channel` travel.
-//! 3. `pool::claim`: who starts a task, settled by one number in shared memory.
+//! 3. `pool::claim`: which side has a task, decided by one number in shared memory.
 //! 4. `pool::ring`: how tasks and results go through shared memory. `pool::worker`: the worker's side, with
 //!    `pool::values`: what it has not published yet.
-//! 5. `pool::replies`: what a worker says, read and checked. `pool::slot`: a worker as the pool sees it. `pool::queue`: which task
-//!    goes where. `pool::collector`: the thread that takes results in.
+//! 5. `pool::job`, `pool::items`: tasks, and their arguments as bytes. `pool::replies`: what a worker says, read and checked.
+//!    `pool::slot`: a worker as the pool sees it. `pool::depth`, `pool::queue`: how many tasks go where. `pool::output`,
+//!    `pool::collector`: the thread that collects results, and what it delivers.
 //! 6. `pool::supervisor`: a thread for each worker, which starts it, waits for its end and replaces it.
 //! 7. `pool` itself: [`Pool`], and what a caller holds: [`AsyncResult`], [`MapResult`], [`Imap`].
-//! 8. `os`: the systems, and everything `unsafe`. `sync`: locks, which loom replaces where it checks the pool.
+//! 8. `os`: what differs between systems, and nearly all `unsafe` code (the rest calls a function by its address: `function`,
+//!    `spawn`, `pool::worker`). `sync`: locks and atomics, which the model checker loom replaces when it tests the pool.
 
-// In the model, much of what tests and the system offer is not used.
+// When loom checks the model, much of what the tests and the system offer is unused.
 #![cfg_attr(all(test, model), allow(dead_code, unused_imports))]
 
 #[doc(inline)]

@@ -1,13 +1,13 @@
 //! What can travel between processes, and how it becomes bytes.
 //!
-//! Invariant: what is read back is what was written, to the last byte; what is left over is an error. Called by `function`
-//! for arguments and results, and by `channels`.
+//! Invariant: a value is read back from exactly the bytes that were written; bytes that are left over are an error. Called by
+//! `function` for arguments and results, and by `channels`.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 /// What can travel between processes: every type that serde turns into bytes and back, and that borrows nothing.
 ///
-/// It is implemented for all of them; you never implement it yourself. A type of your own becomes a message by
+/// It is implemented for all of them; you never implement it yourself. A type of your own becomes a message with
 /// `#[derive(serde::Serialize, serde::Deserialize)]`:
 ///
 /// ```
@@ -31,24 +31,26 @@ use serde::{Serialize, de::DeserializeOwned};
 /// }
 /// ```
 ///
-/// Without it:
+/// Without the derive, it does not compile:
 ///
 /// ```compile_fail,E0277
 /// struct Point(i32, i32);
 /// common::Process::new(|p: Point| p.0 + p.1, Point(3, 4));
 /// ```
 ///
-/// # What does not survive the journey
+/// # What cannot be sent
 ///
-/// The bytes (those of `postcard`) do not say what they mean: what was written is read back in the same order. So a type must
-/// be read as it was written. What needs to see a name first cannot travel: `#[serde(flatten)]`, `#[serde(untagged)]`,
-/// `#[serde(tag = "…")]`, `serde_json::Value`; nor can what leaves something out, `#[serde(skip_serializing_if = …)]`. Most of
-/// these are an [`Error::Encode`](crate::Error::Encode) or [`Error::Decode`](crate::Error::Decode), as is everything that is
-/// left over after reading; but what leaves something out and is as long by chance is read as something else.
+/// The format, `postcard`, is not self-describing: fields are written and read back in the same order, without names. So a
+/// type must be read exactly as it was written. What needs to see a name first cannot be sent: `#[serde(flatten)]`,
+/// `#[serde(untagged)]`, `#[serde(tag = "…")]`, `serde_json::Value`; nor can a type that leaves fields out with
+/// `#[serde(skip_serializing_if = …)]`. Most of these lead to an [`Error::Encode`](crate::Error::Encode) or
+/// [`Error::Decode`](crate::Error::Decode), as do bytes that are left over after reading. But if a value with a field left out
+/// happens to have a valid length, it is silently read as a different value.
 ///
-/// Where a type's own `Serialize` or `Deserialize` refuses a value with a text of its own, the error says only that it did.
+/// If a type's own `Serialize` or `Deserialize` rejects a value with a message of its own, that message is lost: the error
+/// says only that the value was rejected.
 ///
-/// Senders, receivers and shared memory of `ipc-channel` can be part of a `Process`'s argument and of that of a pool's
+/// Senders, receivers and shared memory of `ipc-channel` can be part of the argument of a `Process` or of a pool's
 /// initializer. In a pool's tasks, and in any result, they are an [`Error::Encode`](crate::Error::Encode).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel to another process",
@@ -83,7 +85,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Would the value be encoded to what stands from `start` on? (Afterwards `bytes` is as before.)
+/// Is the value encoded to the same bytes as those from `start` on? (Afterwards `bytes` is as before.)
 pub(crate) fn encodes_again<T: Serialize>(value: &T, bytes: &mut Vec<u8>, start: usize) -> bool {
     let end = bytes.len();
     let same = encode_into(value, bytes).is_ok() && bytes[start..end] == bytes[end..];

@@ -1,8 +1,8 @@
 //! `Process` and `Child`, after Python's `multiprocessing.Process`.
 //!
-//! Invariants: whether a child has ended is asked of the system, never concluded from its pipe, which another process may hold
-//! open; what it sent is read as long as it lives, believed only if it is well formed, and kept, so that `join` says the same
-//! again. Called by users, and on the child's side by `init`.
+//! Invariants: the system is asked whether a child has ended; this is never concluded from its pipe, which another process may
+//! hold open. What the child sends is read as long as it lives, accepted only if it is well formed, and kept, so that a second
+//! `join` returns the same. Called by users, and on the child's side by `init`.
 
 use crate::error::{Error, RemoteError};
 use crate::function;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A function that is to run in a process of its own: not started yet.
+/// A function that will run in a process of its own; it has not been started yet.
 ///
 /// ```
 /// use common::Process;
@@ -50,7 +50,7 @@ use std::time::{Duration, Instant};
 /// p.start();
 /// ```
 ///
-/// The arguments must be the target's:
+/// The argument must have the type that the target takes:
 ///
 /// ```compile_fail,E0308
 /// # fn run_proc(name: String) {}
@@ -64,15 +64,15 @@ use std::time::{Duration, Instant};
 /// common::Process::new(move |()| println!("{names:?}"), ());
 /// ```
 ///
-/// Even if they could be copied:
+/// That holds even for variables that could be copied:
 ///
 /// ```compile_fail,E0308
 /// let n = 5;
 /// common::Process::new(move |()| println!("{n}"), ());
 /// ```
 ///
-/// Otherwise than in Python, the process ends when its target returns, even if the target has started threads that still run;
-/// and `exit` in a target waits neither for threads nor for the target's own children.
+/// Unlike in Python, the process ends when its target returns, even if the target has started threads that still run; and
+/// `exit` in a target waits neither for threads nor for the target's own children.
 ///
 /// Source: [`multiprocessing.Process`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Process).
 #[must_use = "a process does nothing before it is started: call `start`"]
@@ -87,8 +87,8 @@ pub struct Process<R> {
 impl<R: Message> Process<R> {
     /// A process that will call `target` with the argument `arg`.
     ///
-    /// `target` is a function, or a closure that captures nothing. Several arguments are a tuple, none is `()`: a closure
-    /// adapts a function that wants them one by one.
+    /// `target` is a function, or a closure that captures nothing. Pass several arguments as a tuple, and `()` for none; a
+    /// closure adapts a function that takes several parameters.
     ///
     /// ```
     /// # use common::Process;
@@ -106,8 +106,8 @@ impl<R: Message> Process<R> {
     /// Argument and result travel as bytes: see [`Message`]. Senders, receivers and shared memory of `ipc-channel` may be
     /// part of the argument.
     ///
-    /// The function is called in a new process, where only what stands before [`init`](crate::init) has run: do not pass a
-    /// function that relies on something having been set up.
+    /// The function is called in a new process, where only the code before [`init`](crate::init) has run: do not pass a
+    /// function that relies on anything that is set up later.
     pub fn new<A: Message + Send>(target: fn(A) -> R, arg: A) -> Process<R> {
         Process {
             name: spawn::next_name("Process"),
@@ -118,31 +118,31 @@ impl<R: Message> Process<R> {
         }
     }
 
-    /// Gives it a name, seen in errors, and by [`current_process`](crate::current_process) inside. The default is `Process-1`
-    /// and so on.
+    /// Gives it a name, which errors mention and which [`current_process`](crate::current_process) returns inside it. The
+    /// default is `Process-1`, `Process-2` and so on.
     ///
-    /// On Linux `top` and `ps -e` show its first 15 bytes, on FreeBSD `ps` shows all of it. What the process was called with
-    /// (`args()`, `ps aux`) is the same as in its parent.
+    /// On Linux `top` and `ps -e` show its first 15 bytes, on FreeBSD `ps` shows all of it. Its command line (`args()`,
+    /// `ps aux`) is the same as its parent's.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Makes it a daemon: it ends when the process that started it ends, however that ends, and nobody waits for it. (One that
-    /// is stopped, by SIGSTOP, ends when it goes on.) Its own children end with it only if they are daemons. A parent that runs
-    /// another program in its own place (`exec`) has not ended.
+    /// Makes it a daemon: it ends when the process that started it ends, in whatever way, and dropping its handle does not
+    /// wait for it. (A daemon that is stopped by SIGSTOP ends when it is continued.) Its own children end with it only if they
+    /// are daemons. A parent that runs another program in its own place (`exec`) has not ended.
     pub fn daemon(mut self, daemon: bool) -> Self {
         self.daemon = daemon;
         self
     }
 
-    /// Its standard input: the reading end of an `os_pipe`, a `File`, anything that is an owned descriptor or handle.
+    /// Sets its standard input: the read end of an `os_pipe`, a `File`, or any other owned descriptor or handle.
     pub fn stdin(mut self, stdin: impl Into<OwnedHandle>) -> Self {
         self.stdio[0] = Some(stdin.into());
         self
     }
 
-    /// Its standard output.
+    /// Sets its standard output.
     ///
     /// ```
     /// # use std::io::Read;
@@ -163,7 +163,7 @@ impl<R: Message> Process<R> {
         self
     }
 
-    /// Its standard error.
+    /// Sets its standard error.
     pub fn stderr(mut self, stderr: impl Into<OwnedHandle>) -> Self {
         self.stdio[2] = Some(stderr.into());
         self
@@ -171,13 +171,15 @@ impl<R: Message> Process<R> {
 
     /// Starts it: this program is executed again, and [`init`](crate::init) calls the target there.
     ///
-    /// Returns when the system has started the program. Arguments of more than about 64 KB it takes with it: then `start`
-    /// returns when the child has read them.
+    /// Returns when the system has started the program. If the argument has more than about 64 KB, `start` returns only when
+    /// the child has read it.
     ///
     /// # Errors
     ///
     /// [`Error::NotInitialised`] without [`init`](crate::init); [`Error::Encode`] if serde cannot encode the arguments;
-    /// [`Error::Start`] if the system refuses; [`Error::NeverReady`] if it is known by now that the child ended too early.
+    /// [`Error::ForeignFunction`] if the target is not part of this program; [`Error::Start`] if the system refuses;
+    /// [`Error::System`] if channels in the argument could not be sent. (That the child ended too early is reported by
+    /// [`join`](Child::join).)
     pub fn start(self) -> Result<Child<R>, Error> {
         reap_daemons(None);
         let started = spawn::start("process", &self.name, &[], &self.stdio, self.daemon, Some(&self.call))?;
@@ -225,16 +227,16 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     std::process::exit(if panicked { PANICKED } else { 0 })
 }
 
-/// A process that was started.
+/// A process that has been started.
 ///
 /// All methods take `&self`: one thread can [`join`](Child::join) while another one calls [`kill`](Child::kill).
 ///
-/// When the handle is dropped, the process is waited for, so that no zombie is left; after a second, a line on the standard
+/// Dropping the handle waits for the process, so that no zombie is left; if that takes more than a second, a line on standard
 /// error says so. A daemon goes on in the background until this program ends; if it ends by itself, it is a zombie until the
 /// next process is started, as in Python.
 ///
-/// In a copy of this process, made by `fork()`, the handle is good for nothing: dropping it there does nothing, and what would
-/// use the process is [`Error::ForkedCopy`].
+/// In a copy of this process, made by `fork()`, the handle cannot be used: dropping it does nothing, and a method that would
+/// use the process returns [`Error::ForkedCopy`].
 #[must_use = "dropping the handle waits for the process: call `join` to see how it ended"]
 pub struct Child<R> {
     name: String,
@@ -250,7 +252,7 @@ pub struct Child<R> {
 }
 
 impl<R> Child<R> {
-    /// Its number.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
@@ -260,7 +262,7 @@ impl<R> Child<R> {
         &self.name
     }
 
-    /// Does it still run? Returns at once. (In a copy of this process, made by `fork()`: false.)
+    /// Returns `true` as long as the process runs. Does not wait. (In a copy of this process, made by `fork()`: `false`.)
     pub fn is_alive(&self) -> bool {
         self.owner.is_surely_me() && self.process.try_wait().is_none()
     }
@@ -268,10 +270,10 @@ impl<R> Child<R> {
     /// `None` while it runs; then 0 for a target that returned, 101 for one that panicked, n for `exit(n)`, and −9 for a
     /// process that was killed by signal 9. Returns at once. (In a copy of this process, made by `fork()`: `None`.)
     ///
-    /// On Windows there are no signals: a killed process has exit code 1, and one that crashed a negative number, such as
-    /// 0xc0000005 for an access violation.
+    /// On Windows there are no signals: a killed process has exit code 1, and a crashed one has a negative number, such as
+    /// 0xc0000005 (as an `i32`) for an access violation.
     ///
-    /// If the exit status went to somebody else (this program ignores SIGCHLD, or waits for any child), it is 255.
+    /// If the exit status is lost (because this program ignores SIGCHLD, or waits for any child), it is 255.
     ///
     /// Source: [`multiprocessing.Process.exitcode`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Process.exitcode).
     pub fn exitcode(&self) -> Option<i32> {
@@ -279,13 +281,14 @@ impl<R> Child<R> {
         Some(exit.exitcode().unwrap_or(255))
     }
 
-    /// Asks it to end, by SIGTERM; on Windows, which has no such request, the same as [`kill`](Child::kill). No error if it
-    /// has ended already. Its own children are not ended, unless they are daemons.
+    /// Asks it to end, with SIGTERM; on Windows, which has no such request, this is the same as [`kill`](Child::kill). It is
+    /// no error if the process has already ended. Its own children are not ended, unless they are daemons.
     pub fn terminate(&self) -> Result<(), Error> {
         self.end("SIGTERM to", os::Process::terminate)
     }
 
-    /// Ends it, by SIGKILL; on Windows by `TerminateProcess`, with exit code 1. No error if it has ended already.
+    /// Ends it, with SIGKILL; on Windows with `TerminateProcess`, with exit code 1. It is no error if the process has already
+    /// ended.
     pub fn kill(&self) -> Result<(), Error> {
         self.end("killing", os::Process::kill)
     }
@@ -303,7 +306,8 @@ impl<R> Child<R> {
             .ok_or(Error::ForkedCopy)
     }
 
-    /// Waits for its end, and reads meanwhile, or it could not write on. `None`: the deadline came first.
+    /// Waits for its end, and reads what it writes meanwhile: otherwise a full pipe would block it. `None`: the deadline
+    /// passed first.
     fn wait_for_end(&self, deadline: Option<Instant>) -> Option<Exit> {
         let exit = loop {
             let pipe = (!self.lock_answer().1).then(|| borrow(&self.from_child));
@@ -313,7 +317,8 @@ impl<R> Child<R> {
                 Event::TimedOut => return None,
             };
         };
-        // What it wrote last lies in the pipe. That has its limits; but another process may write there forever.
+        // What it wrote last is still in the pipe, which holds a limited number of bytes. Another process may write there
+        // forever, so the number of reads is limited too.
         let mut reads = 0..64;
         while reads.next().is_some() && self.read_some() {}
         self.lock_answer().1 = true;
@@ -335,20 +340,21 @@ impl<R> Child<R> {
 }
 
 impl<R: Message> Child<R> {
-    /// Waits for its end, and tells the whole truth about it.
+    /// Waits for the process to end, and reports exactly how it ended.
     ///
-    /// Returns what the target returned. It may be called again, and says the same again.
+    /// Returns what the target returned. It may be called again, and returns the same again.
     ///
     /// # Errors
     ///
-    /// [`Error::Panicked`] with message and place; [`Error::Exited`] if it called `exit`, or on Windows was killed;
+    /// [`Error::Panicked`] with message and location; [`Error::Exited`] if it called `exit`, or on Windows was killed;
     /// [`Error::Signaled`] if a signal ended it; [`Error::NeverReady`] if it ended before [`init`](crate::init);
-    /// [`Error::Encode`] or [`Error::Decode`] if arguments or result did not survive the journey.
+    /// [`Error::Encode`] or [`Error::Decode`] if the argument or the result could not be turned into bytes and back;
+    /// [`Error::StatusLost`], [`Error::ProtocolViolation`] or [`Error::ForkedCopy`] in the cases that they describe.
     pub fn join(&self) -> Result<R, Error> {
         self.join_until(None)
     }
 
-    /// Waits for its end, at most for `timeout`.
+    /// Waits for its end, for at most `timeout`.
     ///
     /// # Errors
     ///
@@ -417,10 +423,10 @@ impl<R> Drop for Child<R> {
     }
 }
 
-/// Daemons that still ran when their handles were dropped.
+/// Daemons that were still running when their handles were dropped.
 static ABANDONED: Mutex<Vec<(Owner, Arc<os::Process>)>> = Mutex::new(Vec::new());
 
-/// Takes those that have ended since out of the process table, and remembers one more.
+/// Reaps those that have ended since, and adds one more to the list.
 fn reap_daemons(more: Option<(Owner, Arc<os::Process>)>) {
     let _guard = os::fork_guard(); // a copy of this process finds the list unlocked
     let mut abandoned = ABANDONED.lock().unwrap();

@@ -1,5 +1,5 @@
-//! What threads share: locks and numbers; or, where `pool::tests::model` checks the pool, those of loom, which tries the orders
-//! in which they can be used.
+//! The locks and atomics that threads share; or, when `pool::tests::model` checks the pool, those of the model checker loom,
+//! which tries the possible orders in which threads use them.
 
 #[cfg(not(all(test, model)))]
 pub(crate) use std::{

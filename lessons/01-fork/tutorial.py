@@ -2,7 +2,7 @@
 import os
 
 
-def say(text):  # one write for the whole line, and at once: what is unflushed, a child would print again
+def say(text):  # one write for the whole line, flushed at once: a child would print unflushed text again
     print(text + "\n", end="", flush=True)
 
 

@@ -4,7 +4,7 @@
 //! do, reading one gives a number, never undefined behaviour.
 //!
 //! After Python's [`multiprocessing.shared_memory`](https://docs.python.org/3/library/multiprocessing.shared_memory.html), but
-//! without names: who is to see the memory is given a handle.
+//! without names: a process that is to see the memory is given a handle.
 
 use std::fmt;
 use std::io;
@@ -50,12 +50,12 @@ unsafe impl Send for SharedMemory {}
 unsafe impl Sync for SharedMemory {}
 
 impl SharedMemory {
-    /// New memory of that many words, all 0, and the handle by which another process opens it. It exists as long as somebody
-    /// has it, or has a handle.
+    /// New memory of that many words, all 0, and the handle by which another process opens it. It exists as long as any
+    /// process has it open or holds a handle to it.
     ///
     /// # Errors
     ///
-    /// The system has no memory or no handle to give; on Linux also if a file may not be as large (`ulimit -f`).
+    /// The system has no memory or no handle to give; on Linux also if files may not be that large (`ulimit -f`).
     pub fn create(words: usize) -> io::Result<(SharedMemory, OwnedHandle)> {
         let handle = create(words * size_of::<AtomicU64>())?;
         Ok((SharedMemory::open(&handle, words)?, handle))
@@ -65,7 +65,7 @@ impl SharedMemory {
     ///
     /// # Errors
     ///
-    /// It has fewer words than that; or the system has no room for it.
+    /// The memory has fewer words than that, or the system cannot map it.
     pub fn open(handle: &OwnedHandle, words: usize) -> io::Result<SharedMemory> {
         let start = map(handle, words * size_of::<AtomicU64>())?;
         Ok(SharedMemory(NonNull::slice_from_raw_parts(start.cast(), words)))

@@ -13,10 +13,10 @@ use std::ptr::NonNull;
 
 /// New memory, zero at first: the handle by which this process and others map it.
 ///
-/// Behind every byte of a mapping there is memory, as long as it is mapped; or touching it would be a signal. So the file is as
-/// large as the mapping, and where the system can promise it, no process makes it smaller.
+/// Every byte of a mapping must be backed by memory as long as it is mapped; otherwise touching it would raise a signal. So
+/// the file is as large as the mapping, and where the system can promise it, no process makes it smaller.
 pub(crate) fn create(length: usize) -> io::Result<OwnedHandle> {
-    // On Linux, a larger file would be a signal, SIGXFSZ.
+    // On Linux, making a larger file would raise a signal, SIGXFSZ.
     let limited = cfg!(any(target_os = "linux", target_os = "android"));
     if limited && getrlimit(Resource::RLIMIT_FSIZE)?.0 < length as libc::rlim_t {
         let sentence = format!("{length} bytes of shared memory are more than a file may have (see `ulimit -f`)");

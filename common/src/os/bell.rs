@@ -1,7 +1,7 @@
 //! A doorbell: one side sleeps until another one, perhaps in another process, rings.
 //!
-//! Ringing never waits, and a bell that was rung twice is a bell that was rung. It is a pipe, whose writing end does not block
-//! where the system can do that: one that is full was rung often enough.
+//! Ringing never blocks, and ringing twice is the same as ringing once. A bell is a pipe whose write end does not block, where
+//! the system supports that: a full pipe has been rung often enough.
 
 use super::{AsHandle, BorrowedHandle, OwnedHandle, borrow, file_id, pipe, set_nonblocking};
 use os_pipe::{PipeReader, PipeWriter};
@@ -33,7 +33,7 @@ impl<P: From<OwnedHandle> + AsHandle> End<P> {
         Ok(End { pipe, file })
     }
 
-    /// To be passed on.
+    /// The handle to pass to another process.
     pub fn handle(&self) -> BorrowedHandle<'_> {
         borrow(&self.pipe)
     }

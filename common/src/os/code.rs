@@ -25,7 +25,7 @@ pub(crate) struct CodeRef {
 pub(crate) type Caller<E> = unsafe fn(usize, &[u8], &mut Vec<u8>) -> Result<(), E>;
 
 impl CodeRef {
-    /// Leads nowhere that could be called.
+    /// Refers to no function.
     pub const NONE: CodeRef = CodeRef::from_word(u64::MAX);
 
     /// `target` is the address of a function. `None`: one of the two does not lie in this program's code.
@@ -60,7 +60,7 @@ impl CodeRef {
     }
 }
 
-/// Looked up once. Empty, if the system does not tell.
+/// Looked up once. Empty if the system does not report it.
 fn code() -> &'static Code {
     static CODE: OnceLock<Code> = OnceLock::new();
     CODE.get_or_init(|| code_around(code as *const () as usize).unwrap_or_default())

@@ -1,9 +1,11 @@
 //! Everything that the type system cannot vouch for, and everything that differs from system to system.
 //!
-//! This folder holds every `unsafe` block of the crate. (Shared memory is made by the crate `shared_memory`.)
+//! This folder holds nearly every `unsafe` block of the crate. (The others call a function by its address, in `function`,
+//! `spawn` and `pool::worker`, or run constructors, in `init`; shared memory is made by the crate `shared_memory`.)
 //! [`unix`](self) and `windows` offer the same functions; the rest of the crate does not know where it runs.
 //!
-//! * `spawn`, [`Process`]: run this program again, wait for it, kill it, never a stranger that got its number.
+//! * `spawn`, [`Process`]: run this program again, wait for it, and kill it, but never an unrelated process that has been
+//!   given its pid.
 //! * `inherited`: in the new process, what its parent passed to it.
 //! * [`SharedPage`]: memory that a pool and one of its workers see at the same time.
 //! * [`CodeRef`]: a function's address as a number that means the same in another run of the same program.
@@ -28,7 +30,7 @@ mod windows;
 #[cfg(windows)]
 pub(crate) use windows::*;
 
-/// What the system calls before `main`. (Not every system passes arguments; then there are none who look at them.)
+/// What the system calls before `main`. (Not every system passes arguments; where it does not, no constructor looks at them.)
 pub type Constructor = extern "C" fn(i32, Texts, Texts);
 /// Arguments or environment, as C has them.
 pub type Texts = *const *const std::ffi::c_char;
@@ -37,7 +39,7 @@ pub type Texts = *const *const std::ffi::c_char;
 ///
 /// # Safety
 ///
-/// The first is the place of the running constructor. From there to the second lies nothing but constructors.
+/// The first pointer is the address of the running constructor. From there up to the second there are only constructors.
 pub(crate) unsafe fn run_constructors(
     (running, end): (*const Constructor, *const Constructor),
     (count, arguments, environment): (i32, Texts, Texts),
@@ -88,7 +90,7 @@ impl Owner {
     }
 }
 
-/// No deadline is one that never comes.
+/// Without a deadline, the time left is unlimited.
 fn time_left(deadline: Option<Instant>) -> Duration {
     deadline.map_or(Duration::MAX, |deadline| {
         deadline.saturating_duration_since(Instant::now())
@@ -164,13 +166,13 @@ pub(crate) struct Inherited {
     pub handles: Vec<OwnedHandle>,
 }
 
-/// The system's words for a file that is not there do not say which, nor why.
+/// The system's message for a missing file says neither which file is missing nor why.
 fn missing(error: io::Error, program: impl AsRef<Path>) -> io::Error {
     let path = program.as_ref().display();
     match error.kind() {
         kind @ NotFound => io::Error::new(
             kind,
-            format!("{path} is not there any more: was the program moved? Start it anew"),
+            format!("{path} is not there any more: was the program moved? Start it again"),
         ),
         _ => error,
     }

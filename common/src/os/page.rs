@@ -2,7 +2,7 @@
 //!
 //! Both sides may write anywhere in it at any time, a worker that has gone wrong included. So every word of it is an atomic:
 //! whatever the other side does, reading a word gives a number, never undefined behaviour. What the numbers mean, and which of
-//! them are believed, is the matter of `pool::ring`.
+//! them are trusted, is up to `pool::ring`.
 
 use super::OwnedHandle;
 use crate::sync::{AtomicU32, AtomicU64};
@@ -11,7 +11,7 @@ use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, AtomicU64 as Word, Ordering::Relaxed};
 
-/// What lies on cache lines of its own: two processors that write to neighbours do not disturb each other.
+/// A value on cache lines of its own, so that two processors that write to neighbouring values do not disturb each other.
 #[repr(C, align(128))]
 pub(crate) struct Line<T>(T);
 
@@ -28,8 +28,8 @@ impl<T> Deref for Line<T> {
 pub(crate) struct Page {
     /// The number of the next item that the worker may start: see `pool::claim`.
     pub next: Line<AtomicU64>,
-    /// How long the worker took, in nanoseconds, since it rang last, or had nothing to do; 0: it has told nothing new. It tells
-    /// when it runs dry, and when it rings.
+    /// How many nanoseconds the worker has worked since it last rang or had nothing to do; 0: nothing new. It writes this when
+    /// it runs out of tasks, and when it rings.
     pub took: Line<AtomicU64>,
     /// Values that the worker has not published yet, for the pool if it dies: the head of a result, or 0, and the bytes of that.
     pub kept: Line<AtomicU64>,

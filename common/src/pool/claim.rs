@@ -1,8 +1,8 @@
-//! Who does an item: the one question that pool and worker settle without talking.
+//! Which side has an item: the one question that pool and worker decide without messages.
 //!
 //! A worker is sent more than one item ahead, so that it need not wait for the next one. Then an item may lie behind a long
-//! one while another worker is idle, and the pool wants it back. And when a worker dies, the pool must know which item it
-//! was doing: not one that only lay there.
+//! one while another worker is idle, and the pool wants it back. And when a worker dies, the pool must know which item it was
+//! doing, as opposed to those that were only waiting.
 //!
 //! Both follow from one number in memory that both see, `next`: the first item that the worker has not started.
 //!
@@ -11,8 +11,8 @@
 //! * The pool **recalls** what was not started: `next` becomes `end`, the number after the last item sent. What it jumped
 //!   over is the pool's again, and goes to another worker.
 //!
-//! Both are a compare-and-exchange on the same number, so one of the two comes first, and the other sees it. Neither waits;
-//! a worker that dies at any point leaves the number as true as it was.
+//! Both are a compare-and-exchange on the same number, so one of the two comes first, and the other sees it. Neither waits; if
+//! a worker dies at any point, the number is still correct.
 
 use crate::sync::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};

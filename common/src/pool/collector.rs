@@ -1,10 +1,11 @@
-//! What a pool's handle and its threads share, and the thread that takes results in.
+//! What a pool's handle and its threads share, and the thread that collects the results.
 //!
-//! **Submitters never wait.** They leave jobs in the inbox. If a worker is *hungry* (it has next to nothing to do), and nobody holds
-//! the queue, they dispatch by themselves; who holds it says whether one is hungry before letting it go, and looks into the inbox
-//! afterwards, if one is. All of this is said under the inbox's lock, so one of the two comes first: either the submitter finds
-//! the queue free, or the holder finds the job. If nobody is hungry, every worker has something to do, or can take nothing just
-//! now; the next thing that happens to any of them is noticed by the collector or a supervisor, who look into the inbox then.
+//! **Submitters never wait.** They leave jobs in the inbox. If a worker is *hungry* (it has next to nothing to do), and no
+//! thread holds the queue, they dispatch the jobs themselves. A thread that holds the queue notes before it releases it
+//! whether a worker is hungry, and if so, looks into the inbox afterwards. Both sides do this under the inbox's lock, so one
+//! of the two comes first: either the submitter finds the queue free, or the holder finds the job. If nobody is hungry, every
+//! worker has something to do, or can take nothing just now; the next thing that happens to any of them is noticed by the
+//! collector or a supervisor, who look into the inbox then.
 //!
 //! **Nothing is delivered under the lock.** What has to be done when it is free again gathers in an [`Output`].
 
@@ -35,8 +36,8 @@ struct Inbox {
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     inbox: Mutex<Inbox>,
-    /// Something changed that a waiting thread may care about: the last item was answered, or the pool ends. With the inbox's lock:
-    /// who holds the queue's has to look into the inbox afterwards.
+    /// Something changed that a waiting thread may care about: the last item was answered, or the pool ends. Used with the
+    /// inbox's lock: a thread that holds the queue's lock has to look into the inbox afterwards.
     changed: Condvar,
     /// No worker is started any more.
     shutting_down: AtomicBool,
@@ -106,7 +107,7 @@ impl Shared {
         some
     }
 
-    /// Dispatches what is in the inbox. `None`: another thread holds the queue, which will look.
+    /// Dispatches what is in the inbox. `None`: another thread holds the queue, and will look into the inbox.
     fn try_dispatch(&self, out: &mut Output) -> Option<MutexGuard<'_, Queue>> {
         let mut queue = self.queue.try_lock().ok()?;
         self.take_inbox(&mut queue, out);
@@ -114,7 +115,8 @@ impl Shared {
         Some(queue)
     }
 
-    /// Lets the queue go, and does what is to be done; again, if a submitter has relied on that meanwhile.
+    /// Releases the queue, and does what has to be done afterwards; once more, if a submitter has relied on that in the
+    /// meantime.
     fn release<'a>(&'a self, queue: MutexGuard<'a, Queue>, out: &mut Output) {
         let mut held = Some(queue);
         while let Some(mut queue) = held {
@@ -196,7 +198,7 @@ impl Shared {
         self.shutting_down.load(SeqCst)
     }
 
-    /// The life of the collector: takes results in, dispatches, delivers.
+    /// The loop of the collector: it collects results, dispatches jobs, and delivers.
     pub fn collect(&self) {
         let mut out = Output::default();
         while !self.over.load(SeqCst) {

@@ -1,8 +1,8 @@
-//! How many jobs of a function may be in flight to a worker: few at first; twice as many when a worker has done all of them in no
-//! time; few again when it has taken long, twice in a row, and more wait behind that.
+//! How many jobs of a function may be in flight to a worker: few at first; twice as many each time a worker has done all of
+//! them very quickly; few again when a worker has taken long twice in a row while more jobs wait behind.
 //!
-//! What one worker has shown holds for all: they take as long for the same function. How long is told by their own clocks: by the
-//! pool's, a worker may only have waited for a processor.
+//! What one worker has shown holds for all, because the same function takes equally long in each of them. The workers measure
+//! this time themselves: measured by the pool, it would include the time that a worker waited for a processor.
 
 use crate::os::CodeRef;
 use crate::sync::AtomicU64;

@@ -12,17 +12,17 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// What came of some items.
+/// The outcome of some items.
 pub(super) enum Outcome {
     /// The values of as many consecutive items, packed, and where they lie in the bytes that are delivered.
     Values(u32, Range<usize>),
     /// The packed value of one item, a large one: too much to be copied.
     Large(Vec<u8>),
-    /// One item has none.
+    /// One item has no value.
     Failed(Failure),
 }
 
-/// Failures whose handles were dropped before anybody asked: `join` tells of them.
+/// Failures whose handles were dropped before anybody asked for the result: `join` reports them.
 #[derive(Default)]
 pub(super) struct Unobserved(std::sync::Mutex<Option<(usize, Error)>>);
 
@@ -42,7 +42,7 @@ impl Unobserved {
     }
 }
 
-/// Why items have no value. One that nobody looks at before it is dropped is noted as unobserved.
+/// Why items have no value. A failure that is dropped before anybody has looked at it is counted as unobserved.
 pub(super) struct Failure {
     error: Error,
     count: usize,
@@ -80,8 +80,8 @@ impl Drop for Failure {
 pub(super) struct ResultHandler {
     results: Mutex<Results>,
     changed: Condvar,
-    /// In which process of those that forked this was made; and, as the lowest bit, whether somebody waits: to wake nobody
-    /// costs as much as to wake somebody. (Two fields would make a million tasks larger by 16 MB.) Changed with the lock held.
+    /// The fork generation of the process that made this and, in the lowest bit, whether a thread waits: waking nobody costs
+    /// as much as waking a thread. (Two fields would make a million tasks larger by 16 MB.) Changed with the lock held.
     watched: AtomicU32,
 }
 
@@ -96,7 +96,8 @@ impl ResultHandler {
         })
     }
 
-    /// Decoding a value may panic in code of the caller's, with the lock held: nothing is half done then.
+    /// Decoding a value may panic in the caller's code while the lock is held. The results are intact then, so the poison is
+    /// ignored.
     fn lock(&self) -> MutexGuard<'_, Results> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,8 +110,8 @@ impl ResultHandler {
         Ok(self.lock())
     }
 
-    /// Takes what came of the item at `index` (and of those behind it). True: somebody waits, there is now what they wait for,
-    /// and they are to be woken.
+    /// Takes the outcome of the item at `index` (and of those after it). Returns true if a thread waits, its results are now
+    /// ready, and it has to be woken.
     pub fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool {
         let mut results = self.lock();
         results.add(index, outcome, bytes);
@@ -126,7 +127,7 @@ impl ResultHandler {
         self.changed.notify_all();
     }
 
-    /// Of an `imap`: takes all that has come. If `wait`, there is something.
+    /// For an `imap`: takes all results that have arrived; with `wait`, blocks until there is at least one.
     pub fn take(&self, wait: bool) -> Result<Vec<Arrived>, Error> {
         let mut results = if wait { self.wait(None)? } else { self.ours()? };
         match &mut *results {
@@ -211,7 +212,7 @@ impl Results {
         }
     }
 
-    /// Is there what a waiting thread waits for?
+    /// Are the results that a waiting thread waits for there?
     fn ready(&self) -> bool {
         match self {
             Results::Waiting => false,
@@ -221,7 +222,7 @@ impl Results {
         }
     }
 
-    /// What `get` of a task says.
+    /// What `get` returns for a task.
     pub fn value<R: Message>(&mut self) -> Result<R, Error> {
         match self {
             Results::Value(value) => decode_first(value),
@@ -230,7 +231,7 @@ impl Results {
         }
     }
 
-    /// What `get` of a map says.
+    /// What `get` returns for a map.
     pub fn values<R: Message>(&mut self) -> Result<Vec<R>, Error> {
         match self {
             Results::Map(map) => map.values(),
@@ -252,12 +253,12 @@ fn decode_item<R: Message>(value: &[u8]) -> Result<R, Error> {
 /// The results of a `map`.
 #[derive(Default)]
 pub(super) struct Map {
-    /// How many there are to be.
+    /// How many results are expected.
     expected: usize,
     done: usize,
     /// The first item's place, and the packed values from there on, as they came.
     pieces: Vec<(usize, Box<[u8]>)>,
-    /// The failed item with the lowest number; it counts for all.
+    /// The failed item with the lowest index; it also counts the other failures.
     failed: Option<(usize, Failure)>,
 }
 
@@ -329,13 +330,13 @@ impl<R> fmt::Debug for AsyncResult<R> {
 }
 
 impl<R> AsyncResult<R> {
-    /// Waits for the result. May be called again, and says the same again.
+    /// Waits for the result. It may be called again, and returns the same again.
     ///
     /// # Errors
     ///
-    /// [`Error::Panicked`], [`Error::Exited`], [`Error::Signaled`] and others that tell why there is none; of a map, [`Error::Item`]
-    /// for the first item, in order, that has none (the other items are done all the same). [`Error::Terminated`] if the pool was
-    /// terminated, or dropped, first.
+    /// [`Error::Panicked`], [`Error::Exited`], [`Error::Signaled`] and others that say why there is no result; for a map,
+    /// [`Error::Item`] for the first item that has none (the other items are done nevertheless). [`Error::Terminated`] if the
+    /// pool was terminated, or dropped, first.
     pub fn get(&self) -> Result<R, Error> {
         (self.read)(&mut *self.handler.wait(None)?)
     }
@@ -349,7 +350,7 @@ impl<R> AsyncResult<R> {
         (self.read)(&mut *self.handler.wait(Some(timeout))?)
     }
 
-    /// Is there a result, or an error? Returns at once.
+    /// Returns `true` if there is a result or an error. Does not wait.
     pub fn ready(&self) -> bool {
         self.handler.ready()
     }

@@ -1,8 +1,8 @@
 //! `imap`: items go out as they are taken from the input, results come back in step.
 //!
-//! All of this happens in the caller's own thread, in `next`: a result that is there is yielded before more input is taken, and
-//! an item is handed out as soon as it was taken. Input that is quick to come by is taken ahead of that, so that the workers do
-//! not run dry while the caller looks at results.
+//! All of this happens in the caller's own thread, in `next`: a result that is ready is yielded before more input is read, and
+//! an item is submitted as soon as it has been read. Input that can be read quickly is read further ahead, so that the workers
+//! do not run out of items while the caller handles results.
 
 use super::Pool;
 use super::handles::{Arrived, Failure, ResultHandler, Results, decode_first};
@@ -19,10 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Pool {
-    /// Calls `f` with every item, one at a time, and yields the results in the order of the items, each as soon as it and those before it are there.
+    /// Calls `f` with every item, one at a time, and yields the results in the order of the items, each as soon as it and all
+    /// earlier ones are ready.
     ///
-    /// The input is read as results are taken, about a thousand items ahead: it may be endless. An item without a result
-    /// is an error in its place; the others follow.
+    /// The input is read while results are taken, at most about a thousand items ahead, so it may be endless. An item that
+    /// fails yields an error in its place; the others follow.
     ///
     /// ```
     /// # fn square(x: u64) -> u64 { x * x }
@@ -43,7 +44,7 @@ impl Pool {
         Imap::new(self, f, items.into_iter(), true)
     }
 
-    /// As [`imap`](Pool::imap), but yields results as they come.
+    /// Like [`imap`](Pool::imap), but yields each result as soon as it is ready.
     pub fn imap_unordered<A: Message, R: Message, I: IntoIterator<Item = A>>(
         &self,
         f: fn(A) -> R,
@@ -57,7 +58,7 @@ impl Pool {
 const AHEAD: usize = 1024;
 const AHEAD_BYTES: usize = 1 << 20;
 
-/// Input of which an item takes less than this is taken ahead of results that are there.
+/// If reading an item takes less than this, more input is read even before results that are ready are yielded.
 const QUICK: Duration = Duration::from_micros(20);
 
 /// How many items of quick input are taken at a time.
@@ -70,12 +71,12 @@ pub struct Imap<'pool, A, R, I> {
     f: fn(A) -> R,
     /// `None`: exhausted.
     input: Option<I>,
-    /// The input panicked: so will this, when what came before was yielded.
+    /// The input panicked; this iterator panics too, once everything before that has been yielded.
     panic: Option<Box<dyn Any + Send>>,
     handler: Arc<ResultHandler>,
-    /// Results that have come, by their items' places.
+    /// Results that have arrived, by the index of their item.
     arrived: BTreeMap<usize, Result<Packed, Failure>>,
-    /// A result waits for those before it.
+    /// Whether a result waits for those before it.
     ordered: bool,
     /// Items taken, items that came back, and items yielded.
     taken: usize,
@@ -84,7 +85,7 @@ pub struct Imap<'pool, A, R, I> {
     /// Bytes of what was sent and of what came back.
     sent_bytes: usize,
     returned_bytes: usize,
-    /// How many items may be ahead, as far as is known: more, the more have come back.
+    /// How many items may be ahead: it grows as results come back.
     window: usize,
     quick: bool,
 }
@@ -157,7 +158,7 @@ impl<A: Message, R: Message, I: Iterator<Item = A>> Imap<'_, A, R, I> {
         Some(Err(error))
     }
 
-    /// Takes items from the input, and hands each out at once: one, or, if they are quick to come by, some.
+    /// Reads items from the input, and submits each at once: one item, or several if they can be read quickly.
     fn feed(&mut self) {
         let start = Instant::now();
         let count = if self.quick {

@@ -1,6 +1,7 @@
 //! Encoded arguments and results, packed one behind another.
 //!
-//! An item begins with its length, in four bytes; if that is [`LARGE`], the length stands in the next eight. Its bytes follow.
+//! An item begins with its length, in four bytes; if that is [`LARGE`], the length is in the next eight bytes. The content
+//! follows.
 
 use std::ops::Deref;
 
@@ -40,7 +41,7 @@ pub(super) fn split_item(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// How many items `bytes` consist of; `None` if the last one is not whole, or they are more than anybody has.
+/// How many items `bytes` consist of; `None` if the last one is not complete, or if there are more than a `u32` can count.
 #[inline]
 pub(super) fn count_items(mut bytes: &[u8]) -> Option<u32> {
     let mut count = 0u32;
@@ -59,7 +60,7 @@ pub(super) fn skip_items(mut bytes: &[u8], count: u32) -> Option<&[u8]> {
     Some(bytes)
 }
 
-/// Packed items. Few bytes need no allocation, and so none that another thread frees.
+/// Packed items. Short values need no allocation, so no other thread has to free one.
 pub(super) enum Packed {
     Short(u8, [u8; SHORT]),
     Long(Box<[u8]>),
@@ -87,7 +88,7 @@ impl From<Vec<u8>> for Packed {
 }
 
 impl Packed {
-    /// Leaves a short buffer to be used again.
+    /// Takes the bytes out of a buffer; a short buffer keeps its memory, to be used again.
     pub fn take(bytes: &mut Vec<u8>) -> Packed {
         if bytes.len() <= SHORT {
             Packed::from(&bytes[..])

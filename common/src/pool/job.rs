@@ -18,7 +18,7 @@ pub(super) struct Job {
     /// The first item's place in the handler.
     pub index: usize,
     pub count: u32,
-    /// How many workers have died before they began it, or what it is the rest of, if that is large: see `slot`.
+    /// How many workers have died before they began this job, or the job that it was split from, if it is large: see `slot`.
     pub deliveries: u8,
 }
 
@@ -112,7 +112,8 @@ impl InFlight {
         self.sent.front().map_or(self.next..self.next, Sent::unanswered)
     }
 
-    /// The number of an item that the worker says it will start next: it does so in order, and with what it was sent.
+    /// Checks the number of the item that the worker says it will start next: items are started in order, and only those that
+    /// were sent.
     pub fn check_next(&self, next: u64) -> Result<u64, Damaged> {
         let possible = self.due().start..=self.next;
         possible.contains(&next).then_some(next).ok_or(Damaged)

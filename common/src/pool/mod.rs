@@ -1,9 +1,10 @@
 //! `Pool`, after Python's `multiprocessing.Pool`: what a program sees of it.
 //!
-//! From the bottom to the top: `claim`, who starts an item; `items`, arguments and values in bytes; `ring`, what pool and worker
-//! say to each other; `values`, what a worker has not published yet; `worker`, the other side; `handles`, what a caller holds;
-//! `job`, what is in flight; `replies`, what a worker says; `slot`, one worker as the pool sees it; `queue`, which item goes where;
-//! `collector`, the thread that takes results in; `supervisor`, a thread for each worker; `imap`.
+//! From the bottom to the top: `claim`, who starts an item; `items`, arguments and values as bytes; `ring`, what pool and
+//! worker say to each other; `values`, what a worker has not published yet; `worker`, the other side; `handles`, what a caller
+//! holds; `job`, what is in flight; `output`, what is delivered; `depth`, how much is sent ahead; `replies`, what a worker
+//! says; `slot`, one worker as the pool sees it; `queue`, which item goes where; `collector`, the thread that collects
+//! results; `supervisor`, a thread for each worker; `imap`.
 
 use crate::channels::encode_plain;
 use crate::error::Error;
@@ -45,7 +46,7 @@ pub(crate) mod worker;
 pub use handles::{AsyncResult, MapResult};
 pub use imap::Imap;
 
-/// Worker processes that wait for tasks.
+/// A pool of worker processes that wait for tasks.
 ///
 /// ```
 /// use common::Pool;
@@ -65,8 +66,8 @@ pub use imap::Imap;
 /// }
 /// ```
 ///
-/// A task that panics, or that kills its worker, is an error of that task. The worker is replaced; every other task gets its
-/// result.
+/// If a task panics or kills its worker, only that task fails. A worker that has died is replaced, and every other task gets
+/// its result.
 ///
 /// What Python reports when the program runs, the compiler reports here. An open pool cannot be joined:
 ///
@@ -83,7 +84,7 @@ pub use imap::Imap;
 /// pool.apply_async(square, 5);
 /// ```
 ///
-/// Nor does one that was closed under another name:
+/// Nor can the open pool be used any more, because `close` has consumed it:
 ///
 /// ```compile_fail,E0382
 /// # fn square(x: u64) -> u64 { x * x }
@@ -92,7 +93,7 @@ pub use imap::Imap;
 /// pool.apply_async(square, 5);
 /// ```
 ///
-/// A task must be able to travel: a function, not a closure that captures:
+/// A task must be a function, or a closure that captures nothing. This one captures `names`:
 ///
 /// ```compile_fail,E0308
 /// # let pool = common::Pool::new(4).unwrap();
@@ -110,14 +111,14 @@ pub struct Pool {
     /// `None`: the pool has ended.
     collector: Option<JoinHandle<()>>,
     processes: usize,
-    /// It is a [`ClosedPool`]'s.
+    /// It belongs to a [`ClosedPool`].
     closed: bool,
     /// How many calls of `apply_async` there were.
     applied: AtomicUsize,
     owner: Owner,
 }
 
-/// How a pool is to be; made by [`Pool::builder`].
+/// The configuration of a pool; made by [`Pool::builder`].
 #[derive(Default)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct PoolBuilder {
@@ -127,7 +128,7 @@ pub struct PoolBuilder {
 }
 
 impl PoolBuilder {
-    /// How many workers; the default is as in [`Pool::per_core`].
+    /// Sets the number of workers; the default is that of [`Pool::per_core`].
     ///
     /// More workers than cores are worth it if tasks wait, for a disk or for the network.
     pub fn processes(mut self, processes: usize) -> PoolBuilder {
@@ -135,10 +136,10 @@ impl PoolBuilder {
         self
     }
 
-    /// A function that each worker calls before its first task, also a worker that replaces another one.
+    /// Sets a function that each worker calls before its first task, including workers that replace others.
     ///
-    /// If it panics or ends its process, the worker is started anew, after a pause that grows; when no worker gets ready after
-    /// several tries of each, every task gets [`Error::Initializer`]. What it returns is thrown away.
+    /// If it panics or ends its process, the worker is started again, after a pause that grows each time; if no worker becomes
+    /// ready after several attempts, every task gets [`Error::Initializer`]. Its return value is ignored.
     ///
     /// Senders of `ipc-channel` can be part of its argument, so that every worker has one (Python's `initargs=(queue,)`).
     ///
@@ -147,8 +148,8 @@ impl PoolBuilder {
     ///
     /// static GREETING: OnceLock<String> = OnceLock::new();
     ///
-    /// fn prepare(handshake: String) {
-    ///     GREETING.set(handshake).unwrap();
+    /// fn prepare(greeting: String) {
+    ///     GREETING.set(greeting).unwrap();
     /// }
     ///
     /// fn greet(name: String) -> String {
@@ -167,20 +168,20 @@ impl PoolBuilder {
         self
     }
 
-    /// A worker ends after this many tasks, at least 1, and another one takes its place. Each item of a `map` counts (in Python
-    /// each chunk does).
+    /// Sets after how many tasks (at least 1) a worker ends and another one takes its place. Each item of a `map` counts (in
+    /// Python each chunk does).
     pub fn maxtasksperchild(mut self, tasks: usize) -> PoolBuilder {
         self.max_tasks = Some(tasks);
         self
     }
 
-    /// Starts the workers, side by side.
+    /// Starts the workers. Returns when all have been started; they become ready in the background.
     ///
     /// # Errors
     ///
     /// [`Error::NoWorkers`] for 0 processes, [`Error::NoTasks`] for 0 tasks per child; [`Error::NotInitialised`] without
-    /// [`init`](crate::init); [`Error::Start`] if one cannot be started (then those that were are ended); [`Error::Encode`] for
-    /// the initializer's argument.
+    /// [`init`](crate::init); [`Error::Start`] if one cannot be started (those already started are then ended);
+    /// [`Error::Encode`] for the initializer's argument.
     pub fn build(self) -> Result<Pool, Error> {
         let processes = self.processes.unwrap_or_else(cores);
         match (processes, self.max_tasks) {
@@ -220,18 +221,18 @@ fn cores() -> usize {
 }
 
 impl Pool {
-    /// A pool with this number of workers. See [`PoolBuilder::build`] for errors.
+    /// Makes a pool with this number of workers. See [`PoolBuilder::build`] for errors.
     pub fn new(processes: usize) -> Result<Pool, Error> {
         Pool::builder().processes(processes).build()
     }
 
-    /// A pool of as many workers as this process may use cores, which can be fewer than the machine has (`taskset`, a
-    /// container's limit).
+    /// Makes a pool with one worker for each core that this process may use. These can be fewer than the machine has
+    /// (`taskset`, a container's limit).
     pub fn per_core() -> Result<Pool, Error> {
         Pool::builder().build()
     }
 
-    /// For an initializer, and for workers that are replaced after some tasks.
+    /// Returns a builder, for a pool with an initializer or with workers that are replaced after a number of tasks.
     pub fn builder() -> PoolBuilder {
         PoolBuilder::default()
     }
@@ -241,7 +242,7 @@ impl Pool {
         self.processes
     }
 
-    /// Calls `f` with `args` in a worker, and waits for the result.
+    /// Calls `f` with `arg` in a worker, and waits for the result.
     ///
     /// # Errors
     ///
@@ -250,12 +251,12 @@ impl Pool {
         self.apply_async(f, arg).get()
     }
 
-    /// Calls `f` with `args` in a worker, as soon as one is free. Does not wait.
+    /// Calls `f` with `arg` in a worker, as soon as one is free. Does not wait.
     ///
-    /// Errors are told by [`AsyncResult::get`]; if that handle is dropped before, by [`ClosedPool::join`].
+    /// Errors are reported by [`AsyncResult::get`] or, if the handle is dropped first, by [`ClosedPool::join`].
     pub fn apply_async<A: Message, R: Message>(&self, f: fn(A) -> R, arg: A) -> AsyncResult<R> {
         let handler = ResultHandler::new(Results::Waiting);
-        let number = self.applied.fetch_add(1, Relaxed); // one result has one place; this is for the timeline
+        let number = self.applied.fetch_add(1, Relaxed); // a single result needs no index; this number is for the timeline
         self.submit_one(f, &arg, number, handler.clone());
         AsyncResult {
             handler,
@@ -265,11 +266,11 @@ impl Pool {
 
     /// Calls `f` with every item, in chunks of a size that suits their number, and waits for all results, in order.
     ///
-    /// All items are taken first, as in Python. Where they come slowly, or never end, [`imap`](Pool::imap) is better.
+    /// The whole input is read first, as in Python. If items come slowly, or never end, use [`imap`](Pool::imap).
     ///
     /// # Errors
     ///
-    /// [`Error::Item`], with the item's place, for the first item in order that has no result. All others are done all the same.
+    /// [`Error::Item`], with the item's index, for the first item that has no result. All other items are done nevertheless.
     pub fn map<A: Message, R: Message>(
         &self,
         f: fn(A) -> R,
@@ -278,7 +279,7 @@ impl Pool {
         self.map_async(f, items).get()
     }
 
-    /// As [`map`](Pool::map), in chunks of `chunksize` items (0 counts as 1).
+    /// Like [`map`](Pool::map), in chunks of `chunksize` items (0 counts as 1).
     pub fn map_with_chunksize<A: Message, R: Message>(
         &self,
         f: fn(A) -> R,
@@ -288,7 +289,7 @@ impl Pool {
         self.submit_many(f, items, Some(chunksize)).get()
     }
 
-    /// As [`map`](Pool::map), without waiting for results.
+    /// Like [`map`](Pool::map), but does not wait for the results.
     pub fn map_async<A: Message, R: Message>(&self, f: fn(A) -> R, items: impl IntoIterator<Item = A>) -> MapResult<R> {
         self.submit_many(f, items, None)
     }
@@ -300,7 +301,7 @@ impl Pool {
         items: impl IntoIterator<Item = A>,
         chunksize: Option<usize>,
     ) -> MapResult<R> {
-        let items: Vec<A> = items.into_iter().collect(); // how many they are decides on the chunks
+        let items: Vec<A> = items.into_iter().collect(); // their number decides the size of the chunks
         let count = items.len();
         // As Python: four chunks for each worker.
         let chunksize = chunksize.unwrap_or(count.div_ceil(4 * self.processes));
@@ -386,7 +387,8 @@ impl Pool {
         }
     }
 
-    /// From here on there are no new tasks: what comes back has no `apply_async`, but a [`join`](ClosedPool::join).
+    /// Closes the pool to new tasks: the [`ClosedPool`] that it returns has no `apply_async`, but a
+    /// [`join`](ClosedPool::join).
     pub fn close(mut self) -> ClosedPool {
         self.closed = true;
         ClosedPool { pool: self }
@@ -408,8 +410,8 @@ impl fmt::Debug for PoolBuilder {
 
 /// A pool that takes no more tasks.
 ///
-/// Dropping it is the same as [`join`](ClosedPool::join): accepted tasks are finished. (While a panic unwinds, it is
-/// terminated.)
+/// Dropping it is the same as [`join`](ClosedPool::join): accepted tasks are finished. (If it is dropped because of a panic,
+/// it is terminated.)
 #[derive(Debug)]
 #[must_use = "dropping a closed pool waits for its tasks: call `join` to see what went wrong"]
 pub struct ClosedPool {
@@ -419,7 +421,7 @@ pub struct ClosedPool {
 impl ClosedPool {
     /// Waits until every accepted task is done and every worker has ended.
     ///
-    /// Results can still be got afterwards.
+    /// Results can still be fetched afterwards.
     ///
     /// # Errors
     ///
@@ -443,7 +445,7 @@ fn start_thread(name: String, life: impl FnOnce() + Send + 'static) -> Result<Jo
 }
 
 impl Pool {
-    /// Starts the threads and, by them, the workers; waits until each worker has been started.
+    /// Starts the threads, which start the workers; waits until each worker has been started.
     fn start(&mut self, initializer: Option<Call>) -> Result<(), Error> {
         let initializer = Arc::new(initializer);
         let shared = self.shared.clone();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 #[derive(Default)]
 pub(super) struct Output {
-    /// Workers to be rung. (As a whole: a bell that nobody could hear any more would be a broken pipe.)
+    /// Workers whose bells are to be rung. (The whole link is kept, because ringing a bell whose other end is closed would be
+    /// a broken pipe.)
     pub bells: Vec<Arc<Link>>,
     /// Results, as they came out of the rings.
     pub bytes: Vec<u8>,

@@ -7,15 +7,17 @@
 //!                              └──────── recall, death ────────────┘
 //! ```
 //!
-//! **In order.** Jobs go out in the order in which they were submitted, each to the worker with the fewest jobs in flight (to one
-//! that has many, some in a row). What is taken back goes to the front again; and it is taken back when later jobs overtake it.
+//! **In order.** Jobs go out in the order in which they were submitted, each to the worker with the fewest jobs in flight (if
+//! it already has many, several in a row). Jobs that are taken back go to the front again; a job is taken back, for example,
+//! when later jobs overtake it.
 //!
 //! **Ahead, as far as it pays.** Waking a process costs more than a small task, so a worker may have several jobs in flight; how
 //! many is learned for each function (`depth`).
 //!
-//! **Nobody waits behind another one while a worker is idle.** That can happen in two places only. Dispatching: there, idle
-//! workers come first, and a chunk is split among them. And a worker that runs dry while there is nothing to dispatch: then what
-//! those who have most have not started is recalled (`claim`), as much as is needed, and dispatched anew ([`Queue::rebalance`]).
+//! **No job waits behind another one while a worker is idle.** This could go wrong in two places only. The first is
+//! dispatching: there, idle workers come first, and a chunk is split among them. The second is a worker that runs out of jobs
+//! while there is nothing to dispatch: then jobs that the busiest workers have not started are recalled (`claim`), as many as
+//! are needed, and dispatched again ([`Queue::rebalance`]).
 //!
 //! **A death costs one item**: see `ring`.
 
@@ -38,7 +40,7 @@ use std::time::Duration;
 const STRIKES_FOR_OWN_FAULT: u32 = 20;
 const STRIKES: u32 = 120;
 
-/// A worker whose depth is some times this gets as many jobs in a row: neighbours in memory.
+/// A worker whose depth is n times this gets n jobs in a row, because they are neighbours in memory.
 const RUN: usize = 16;
 
 /// The load of a worker that cannot take a job.
@@ -59,7 +61,7 @@ pub(super) struct Queue {
     unobserved: Arc<Unobserved>,
     /// Whether a worker is hungry, as the inbox was told.
     pub told_hungry: bool,
-    /// No worker is started any more: nothing is left to do, or nothing shall be done.
+    /// No worker is started any more: nothing is left to do, or the pool was terminated.
     pub shutting_down: bool,
     /// Why no worker can be had.
     pub failed: Option<Error>,
@@ -93,7 +95,8 @@ impl Queue {
         }
     }
 
-    /// Has a worker next to nothing to do? Then what is submitted is for it. (When the pool is over, what is submitted fails at once.)
+    /// Does any worker have next to nothing to do? Then it should get what is submitted. (When the pool has been shut down,
+    /// what is submitted fails at once.)
     pub fn is_hungry(&self) -> bool {
         self.shutting_down || self.slots.iter().any(|slot| load(slot) < self.depths.least)
     }
@@ -167,7 +170,7 @@ impl Queue {
         something
     }
 
-    /// A worker has become ready. Earlier jobs may wait behind others: they are its.
+    /// A worker has become ready. Jobs that wait behind others are recalled, so that it can get them.
     fn is_ready(&mut self) {
         self.strikes.fill(0);
         self.never_ready = None;
@@ -205,7 +208,7 @@ impl Queue {
         self.take_back(jobs);
     }
 
-    /// Takes back work for some idle workers, from those who have most, as much as is needed. False: nobody has any.
+    /// Takes back work for idle workers from the busiest ones, as much as is needed. Returns false if there is none.
     fn recall_for(&mut self, idle: usize) -> bool {
         let work = |&worker: &usize| Reverse(self.slots[worker].in_flight.items());
         // A single item will be started at once.
@@ -273,7 +276,8 @@ impl Queue {
         true
     }
 
-    /// A worker was stopped, or goes on: what it has not started is not for it meanwhile. (Unless that is on its way to it.)
+    /// A worker was stopped or continued. What a stopped worker has not started is given to others (unless it is a large job
+    /// that is still being sent).
     pub fn stopped(&mut self, worker: usize, stopped: bool) {
         self.slots[worker].stopped = stopped;
         if stopped {

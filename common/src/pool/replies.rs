@@ -10,7 +10,7 @@ use crate::os::{Page, Ring};
 use std::ops::Range;
 
 pub(super) enum Reply {
-    /// The next values of the job that is due, as many.
+    /// This many values, the next ones of the job that is due.
     Values(u32),
     /// Something else, or one large value, as in `items`.
     Other(Kind, Vec<u8>),
@@ -31,8 +31,8 @@ pub(super) struct Replies {
 }
 
 impl Replies {
-    /// Reads on, and takes what it reads off from the words that are `left`. The worker has to answer `due`, in this order, or,
-    /// if that is `None`, to get ready. Values of these are appended to `out`.
+    /// Reads on, and subtracts what it reads from `left`. The worker has to answer the items that are `due`, in this order,
+    /// or, if that is `None`, to become ready. Values of these are appended to `out`.
     pub fn next(&mut self, ring: &Ring, left: &mut u64, due: Due, out: &mut Vec<u8>) -> Result<Reply, Damaged> {
         let (kind, mut bytes, missing) = match self.download.take() {
             Some(download) => download,
@@ -63,7 +63,7 @@ impl Replies {
         *left -= words(count as usize);
     }
 
-    /// Reads the kind and the length of what follows. What is not large is there as a whole.
+    /// Reads the kind and the length of what follows. What is not large must be there completely.
     fn read_head(&mut self, ring: &Ring, left: &mut u64, due: Option<&Range<u64>>) -> Result<(Kind, u64), Damaged> {
         let header = ResultHeader::from_word(self.results.pop(ring))?;
         *left -= 1;
@@ -85,7 +85,7 @@ impl Replies {
         }
     }
 
-    /// The worker has died: what it had kept of what is `due` is appended to `out`. Returns how many values that are.
+    /// The worker has died: what it had kept of what is `due` is appended to `out`. Returns the number of these values.
     pub fn read_kept(&self, page: &Page, due: Range<u64>, out: &mut Vec<u8>) -> Option<u32> {
         let is_due = |head: &ResultHeader| head.kind == Kind::Value && head.is_of(due.start);
         let (_, bytes) = Values::kept(page).filter(|(head, _)| is_due(head))?;

@@ -2,31 +2,32 @@
 //!
 //! # The protocol
 //!
-//! *Tasks* go through one ring, *results* through the other. A ring has one writer and one reader; each moves one number and
-//! only reads the other's: the writer `tail`, behind which nothing is valid, the reader `head`, before which there is room again.
+//! *Tasks* go through one ring, *results* through the other. A ring has one writer and one reader; each moves one position and
+//! only reads the other's. The writer moves `tail`, beyond which nothing is valid; the reader moves `head`, before which there
+//! is room again.
 //!
-//! **A task** is a header of [`TASK_WORDS`] words and its items; if these are too many ([`INLINE`]), they follow in pieces, as there
-//! is room, and until all of them have followed, nothing is taken back. The worker claims each item (see `claim`) before it
-//! calls the function. A header with no items is the last one: the worker is to end.
+//! **A task** is a header of [`TASK_WORDS`] words and its items; if these are too long ([`INLINE`]), they follow in pieces, as
+//! there is room, and until all of them have been sent, nothing is taken back. The worker claims each item (see `claim`)
+//! before it calls the function. A header with no items is the last one: the worker is to end.
 //!
 //! **A result** is one word, which names kind, item and length, and what belongs to that: the values of some consecutive items
 //! of one task, or why an item has none. A larger value follows in pieces, as there is room. Before the next item is claimed, a
 //! value is published, or kept where the pool finds it if the worker dies (see `values`). So a worker that dies has started at
 //! most one item that it has not answered.
 //!
-//! **Nobody spins, nobody misses a wake-up.** Who finds nothing to read yields once and looks again; then it says that it is
-//! asleep, looks a last time, and waits for its bell ([`wait`]). The side that has published something looks whether the other side is
-//! asleep, and rings ([`must_wake`]). Between its two steps each side has a sequentially consistent fence, and one of two
-//! fences comes first: either the sleeper's last look sees what was published, or the publisher sees the sleeper. The same holds
-//! for a writer that waits for room. A bell that rings too often costs a look, no more.
+//! **Nobody spins, nobody misses a wake-up.** A side that finds nothing to read yields once and looks again; then it sets a
+//! flag that it is asleep, looks a last time, and waits for its bell ([`wait`]). The side that has published something looks
+//! whether the other side is asleep, and rings ([`must_wake`]). Between its two steps each side has a sequentially consistent
+//! fence, and one of two fences comes first: either the sleeper's last look sees what was published, or the publisher sees the
+//! sleeper. The same holds for a writer that waits for room. A bell that rings too often costs a look, no more.
 //!
 //! | who sleeps | until | who rings |
 //! |---|---|---|
 //! | worker | there is a task, a piece of one, or room for results | the pool, whichever thread published or made room |
 //! | collector | any worker has a result, waits for a piece, or has made room for one | that worker |
 //!
-//! A worker that has passed over something rings each time it goes to sleep until it claims an item again: if damage to `next`
-//! made it do so, the pool sees that it sleeps and owes results.
+//! A worker that has skipped an item rings each time it goes to sleep, until it claims an item again: if it skipped the item
+//! because `next` was damaged, the pool sees that it sleeps although it owes results.
 //!
 //! **What is believed.** A worker that has gone wrong may have written anything anywhere in its page. The pool copies a word
 //! and checks the copy: a position within what can be there, a known kind, the very item that is due. Anything else is
@@ -42,7 +43,7 @@ use crate::sync::{AtomicU32, fence};
 use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 
-/// The other side wrote what it cannot have meant.
+/// The other side violated the protocol.
 #[derive(Debug)]
 pub(super) struct Damaged;
 
@@ -67,7 +68,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// One that goes on where another one has come to.
+    /// A writer that continues where another one stopped.
     pub fn resume(ring: &Ring) -> Writer {
         let (tail, head) = (ring.tail.load(Relaxed), ring.head.load(Acquire));
         Writer { tail, head }
@@ -261,12 +262,12 @@ impl TaskHeader {
     }
 }
 
-/// What a worker has to say.
+/// The kinds of messages that a worker sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// It has reached `init`.
     Started = 1,
-    /// It can begin.
+    /// It is ready for tasks.
     Ready = 2,
     /// Its initializer failed; a [`RemoteError`](crate::error::RemoteError) follows.
     NotReady = 3,

@@ -1,7 +1,7 @@
 //! One worker as the pool sees it: what it was sent, what it has answered, and whether it can be believed.
 //!
-//! Nothing that lies in the worker's page is believed before it was checked. What a worker cannot have meant is [`Damaged`]; then
-//! it is expelled: killed, and never listened to again. All of this happens under the queue's lock.
+//! Nothing in the worker's page is trusted before it has been checked. Whatever violates the protocol is [`Damaged`]; the
+//! worker is then expelled: killed, and never listened to again. All of this happens under the queue's lock.
 
 use super::claim;
 use super::depth::Depths;
@@ -19,7 +19,7 @@ use crate::timeline;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
-/// How often a large job may be sent to a worker that dies before it begins it: it may need more memory than there is.
+/// How often a large job may be sent to workers that die before they begin it: it may need more memory than there is.
 const MAX_DELIVERIES: u8 = 3;
 
 #[derive(Default)]
@@ -33,7 +33,7 @@ pub(super) struct Slot {
     pub stopped: bool,
     /// It was told to end.
     leaving: bool,
-    /// It wrote what it cannot have meant, and was killed.
+    /// It violated the protocol, and was killed.
     damaged: bool,
     /// Why its initializer failed.
     not_ready: Option<RemoteError>,
@@ -66,7 +66,7 @@ impl Slot {
         self.link = Some(link);
     }
 
-    /// Its link, unless there is nobody behind it who could be believed.
+    /// Its link, unless the worker behind it can no longer be trusted.
     pub fn link(&self) -> Option<&Arc<Link>> {
         self.link.as_ref().filter(|_| !self.damaged)
     }
@@ -81,9 +81,10 @@ impl Slot {
         self.max_tasks - self.in_flight.accepted()
     }
 
-    /// Do jobs that were submitted later start before one that waits here? (It is busy, or the system lets others run.) One that was
-    /// moved for that is moved again only when new ones have overtaken it: it does not go in circles. `newest`: the highest sequence
-    /// number that any worker was sent. To be late by that many `places` does not matter.
+    /// Do jobs that were submitted later start before one that waits here? (It is busy, or the system lets others run.) A job
+    /// that was moved for this reason is moved again only when new jobs have overtaken it, so that it does not go round in
+    /// circles. `newest`: the highest sequence number that any worker was sent. To be late by that many `places` does not
+    /// matter.
     pub fn is_overtaken(&self, newest: u64, places: u64) -> bool {
         let Some(link) = &self.link else { return false };
         let started = link.page.next.load(Acquire);
@@ -104,7 +105,8 @@ impl Slot {
         false
     }
 
-    /// Writes a job, for which there is room. Returns the items that are too many for it. `newest`: see [`Sent`].
+    /// Writes a job, for which there is room. Returns the items that exceed what the worker may still be given. `newest`: see
+    /// [`Sent`].
     pub fn send(&mut self, mut job: Job, newest: u64) -> Option<Job> {
         let rest = (u64::from(job.count) > self.tasks_left()).then(|| job.split_off(self.tasks_left() as u32));
         let header = TaskHeader {
@@ -137,7 +139,7 @@ impl Slot {
         }
     }
 
-    /// Takes in what it has written, and gives it what it waits for. False: there was nothing.
+    /// Reads what the worker has written, and gives it what it waits for. Returns false if there was nothing.
     pub fn collect(&mut self, depths: &mut Depths, out: &mut Output) -> bool {
         let waits = self.upload.is_some() || self.waits_for_room > 0;
         let Some(link) = self.link().filter(|_| waits || self.has_written()).cloned() else {
@@ -186,10 +188,10 @@ impl Slot {
         Ok(available > 0)
     }
 
-    /// What came of the items that are due.
+    /// Records the outcome of the items that are due.
     fn answer(&mut self, count: u32, outcome: Outcome, out: &mut Output) -> Result<(), Damaged> {
         if self.upload.is_some() {
-            return Err(Damaged); // it cannot know yet
+            return Err(Damaged); // it cannot have all of the items yet
         }
         let (handler, index) = self.in_flight.answer(count)?;
         out.push(handler, index, outcome);
@@ -262,7 +264,7 @@ impl Slot {
         }
     }
 
-    /// It does not run just now: nothing more for it until it has read on.
+    /// The worker is not running at the moment: it gets nothing more until it has read further.
     pub fn pause(&mut self) {
         if self.in_flight.sent.is_empty() {
             self.waits_for_room = CAPACITY;
@@ -276,7 +278,7 @@ impl Slot {
         }
     }
 
-    /// Has it written something (or damaged what tells)?
+    /// Has it written something (or damaged the positions that show it)?
     pub fn has_written(&self) -> bool {
         let nothing = |link: &Arc<Link>| matches!(self.replies.results.available(&link.page.results), Ok(0));
         self.link().is_some_and(|link| !nothing(link))
@@ -289,8 +291,8 @@ impl Slot {
         }
     }
 
-    /// If it has read everything, sleeps, and still owes results, it has passed over items that it should have done. If its ring
-    /// does not end where it was written to, it may wait for what it does not see.
+    /// If it has read everything, sleeps, and still owes results, it has skipped items that it should have done. If the ring's
+    /// tail is not where the pool left it, the worker may be waiting for tasks that it cannot see.
     pub fn expel_idler(&mut self) {
         let owes = !self.in_flight.sent.is_empty();
         let Some(link) = self.link().filter(|_| owes).cloned() else {
@@ -305,7 +307,7 @@ impl Slot {
         }
     }
 
-    /// It wrote what it cannot have meant.
+    /// It violated the protocol.
     pub fn expel(&mut self) {
         self.damaged = true;
         if let Some(link) = &self.link {
@@ -349,7 +351,7 @@ impl Slot {
             .check_next(link.page.next.load(Acquire))
             .unwrap_or(first + 1);
         let mut begun = next > first || self.damaged;
-        // Were they more than it has memory for?
+        // Did they need more memory than the worker had?
         let large = |sent: &&mut Sent| sent.answered == 0 && sent.job.items.len() > INLINE;
         if let Some(sent) = self.in_flight.sent.front_mut().filter(large).filter(|_| !begun) {
             sent.job.deliveries = sent.job.deliveries.saturating_add(1);
@@ -368,7 +370,7 @@ impl Slot {
         }
     }
 
-    /// And whether, if it never was ready, that is its own fault.
+    /// Why it ended; and, if it was never ready, whether that is its own fault.
     fn why_it_ended(&mut self, name: &str, exit: Exit) -> (Error, bool) {
         match self.not_ready.take() {
             _ if self.damaged => (Error::ProtocolViolation { name: name.to_owned() }, true),

@@ -1,7 +1,8 @@
 //! A thread for each worker: starts it, waits for its end, replaces it.
 //!
-//! The end of a worker is the end of its process, and nothing else: the system tells of it at once, no matter who else holds
-//! the worker's pipes. A worker that was told to end may take its time; one that was killed takes none.
+//! A worker has ended when its process has ended, and only then: the system reports that at once, no matter which other
+//! process holds the worker's pipes. A worker that was told to end may take as long as it needs; one that was killed ends at
+//! once.
 
 use super::collector::Shared;
 use super::system::Link;
@@ -76,5 +77,5 @@ pub(super) fn start(shared: &Shared, name: &str, initializer: Option<&Call>) -> 
     })
 }
 
-/// A worker does not read the terminal: it would take turns with its parent.
+/// A worker does not read from the terminal: it would compete with its parent for the input.
 const NULL_DEVICE: &str = if cfg!(windows) { "NUL" } else { "/dev/null" };

@@ -1,4 +1,4 @@
-//! What a pool takes from the system: processes and bells. Where tests look inside, something else.
+//! What a pool uses of the system: processes and bells. In the tests, replacements for them.
 
 use crate::os::SharedPage;
 
@@ -16,7 +16,7 @@ pub(super) struct Link {
     pub name: String,
     pub page: SharedPage,
     pub bell: Ringer,
-    /// Its end of the bell is open here too: so ringing for one that is dead is no broken pipe.
+    /// Its end of the bell is open here too: so that ringing for a dead worker is not a broken pipe.
     pub _sleeper: Sleeper,
     pub process: Process,
 }

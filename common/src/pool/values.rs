@@ -1,12 +1,12 @@
 //! Values that a worker has, and has not published yet.
 //!
-//! To publish each value of a chunk would cost more than a short call, so a worker publishes many together. But if it dies, that
-//! shall cost one item, not all of these. So they lie in its page too, beside the rings, where the pool looks only after a death:
-//! that memory stays in the cache of the worker's processor, and is written to as fast as any other.
+//! Publishing each value of a chunk would cost more than a short call, so a worker publishes many together. But if it dies,
+//! only one item may be lost, not all of these. So the values are also kept in its page, beside the rings, where the pool
+//! looks only after a death: that memory stays in the cache of the worker's processor, and is written to as fast as any other.
 //!
-//! Invariant: what is kept in the page are values of consecutive items, of which the pool was sent either none or all: all, if the
-//! worker died just after it had published them; then their items are not due any more. Called by `worker`, and by `replies` after
-//! a death.
+//! Invariant: the page holds values of consecutive items, and the pool has been sent either none of them or all. (All, if the
+//! worker died just after it had published them; their items are then no longer due.) Called by `worker`, and by `replies`
+//! after a death.
 
 use super::items::push_item;
 use super::ring::{INLINE, Kind, ResultHeader};
@@ -18,7 +18,7 @@ pub(super) const MAX_RETAINED: usize = 1 << 20;
 
 #[derive(Default)]
 pub(super) struct Values {
-    /// The first one's item, and the last one's.
+    /// The items of the first and of the last value.
     first: u64,
     last: u64,
     /// As in `items`.
@@ -38,7 +38,7 @@ impl Values {
         push_item(&mut self.bytes, write)
     }
 
-    /// Keeps them in the page. False: there is no room for the last one.
+    /// Keeps the values in the page. Returns false if there is no room for the last one.
     #[inline]
     pub fn keep(&mut self, page: &Page) -> bool {
         let end = self.bytes.len();
@@ -61,7 +61,7 @@ impl Values {
         Some((head, bytes.iter().map(|byte| byte.load(Relaxed)).collect()))
     }
 
-    /// In that worker, what another one of these has kept.
+    /// In the worker itself: what another `Values` has kept in the page.
     pub fn recover(page: &Page) -> Values {
         let kept = Values::kept(page).map(|(head, bytes)| Values {
             first: head.item.into(),
@@ -71,7 +71,7 @@ impl Values {
         kept.unwrap_or_default()
     }
 
-    /// What is to be published: all in one piece; but what is too large for that comes alone.
+    /// What is to be published: all values in one piece, except that one that is too large comes alone.
     pub fn parts(&self) -> impl Iterator<Item = (u64, &[u8])> {
         let (kept, last) = match self.bytes.len() {
             ..=INLINE => (&self.bytes[..], &[][..]),
@@ -82,7 +82,7 @@ impl Values {
             .filter(|(_, bytes)| !bytes.is_empty())
     }
 
-    /// They are published.
+    /// The values have been published.
     pub fn clear(&mut self, page: &Page) {
         if self.kept > 0 {
             page.kept.store(0, Release);

@@ -80,7 +80,7 @@ pub(super) struct Worker<'a> {
     /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
     passed_over: bool,
     owner: Owner,
-    /// When it last rang and told the time, or had nothing to do.
+    /// When it last rang (and wrote `took`), or had nothing to do.
     told_at: Instant,
 }
 
@@ -104,15 +104,15 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// The target has forked, and has returned in the copy: that is no worker.
+    /// If the target has forked and returned in the copy as well: the copy is not a worker, so it exits.
     fn leave_copy(&self) {
         if !self.owner.is_me() {
             os::exit_now(0);
         }
     }
 
-    /// This process is about to abort, in the middle of a call: a new one of these, which goes on where that worker has come to,
-    /// answers the item that is being done, or says why the initializer fails.
+    /// This process is about to abort in the middle of a call. A second `Worker`, which continues where the first one stopped,
+    /// answers the item that is being done, or reports why the initializer failed.
     fn abort(page: &Page, bell: &Sleeper, pool_bell: &Ringer, error: &RemoteError) -> io::Result<()> {
         let mut worker = Worker::new(page, bell, pool_bell);
         worker.results = Writer::resume(&page.results);
@@ -191,7 +191,7 @@ impl<'a> Worker<'a> {
             rest = others;
             if !claim(&self.page.next, item) {
                 self.publish_values()?;
-                // It was taken back, and so was all that is behind it. That made no result, but room.
+                // It was taken back, and so was everything after it. That gives no result, but frees room.
                 self.passed_over = true;
                 self.wake(&self.page.tasks.writer_asleep)?;
                 break;
@@ -287,7 +287,7 @@ impl<'a> Worker<'a> {
     fn wait_for_room(&mut self, count: u64) -> io::Result<u64> {
         let ring = &self.page.results;
         if self.results.room(ring, count).map_err(damaged)? < count {
-            self.publish()?; // it must read on
+            self.publish()?; // so that the pool can read on
             let ready = || Ok(self.results.room(ring, count)? >= count);
             wait(&ring.writer_asleep, ready, || self.bell.wait())?;
         }

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// What this process knows of itself. Set in children only.
 static IDENTITY: OnceLock<(Handshake, Parent)> = OnceLock::new();
 
-/// Name and number of a process; see [`current_process`] and [`parent_process`].
+/// Name and process id of a process; see [`current_process`] and [`parent_process`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessInfo {
     name: String,
@@ -25,13 +25,13 @@ impl ProcessInfo {
         &self.name
     }
 
-    /// Its number, as `ps` shows it.
+    /// Its process id, as `ps` shows it.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// Does it live? Of this process, its parent and its children, that is told for sure. Of others only their number is
-    /// known: if another process has got it since, the answer is true.
+    /// Returns `true` if the process is alive. For this process, its parent and its children, the answer is reliable. Of other
+    /// processes only the id is known: if a new process has been given the same id, the answer is `true` as well.
     ///
     /// ```
     /// assert!(common::current_process().is_alive());
@@ -44,7 +44,7 @@ impl ProcessInfo {
     }
 }
 
-/// This process: its name and number.
+/// This process: its name and process id.
 ///
 /// ```
 /// let me = common::current_process();
@@ -102,10 +102,10 @@ impl Handshake {
         }
     }
 
-    /// In the child: checks that its parent wrote this, and runs the same program; takes the name.
+    /// In the child: checks that its parent wrote this, and that the parent runs the same program; takes on the name.
     pub fn accept(self, parent: Parent) -> Result<(), &'static str> {
         if self.program != os::fingerprint() {
-            return Err("the program's file was replaced while it ran; start the program anew");
+            return Err("the program's file was replaced while it ran; start the program again");
         }
         if !parent.may_be(self.parent.pid) {
             return Err("what it was told does not come from its parent");

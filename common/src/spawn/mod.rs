@@ -2,7 +2,7 @@
 //!
 //! The parent starts the program with two pipes ([`start`]), and writes one block into the first: a [`Handshake`], by which
 //! both know that they are parent and child of the same program; whether the child is to end with its parent; and a function
-//! to call, with its argument. The child reads it ([`read_start`]), answers by a first block of its own, and calls the
+//! to call, with its argument. The child reads it ([`read_start`]), answers with a first block of its own, and calls the
 //! function ([`IncomingCall::run`]). Invariant: a function is called only after the handshake was accepted, so that it means
 //! the same on both sides. Called by `process` and `pool` on both sides.
 
@@ -50,8 +50,8 @@ pub(crate) struct Started {
 }
 
 /// Starts this program again, as a "process" or a "worker". It gets its end of each pipe, `extra`, and the timeline's log, if
-/// there is one; a daemon ends with this process. Returns when it has read what it is told, or when the pipe has room for
-/// that.
+/// there is one; a daemon ends with this process. Returns when the child has read its start message, or when the message fits
+/// into the pipe.
 pub(crate) fn start(
     role: &str,
     name: &str,
@@ -106,7 +106,7 @@ impl Call {
         }
     }
 
-    /// For the process of this name. The same thread sends it.
+    /// Encodes the argument for the process of this name. The same thread must send it.
     fn encode(&self, name: &str) -> Result<(CodeRef, Encoded), Error> {
         let function = self.function.clone()?;
         let encoded = catch_unwind(AssertUnwindSafe(&self.encode));
@@ -125,8 +125,8 @@ struct StartMessage {
     call: Option<(CodeRef, bool)>,
 }
 
-/// Tells a new process what it needs to know. Returns what it has answered so far. If it ends meanwhile, that is no error yet: its
-/// end tells more.
+/// Tells a new process what it needs to know. Returns what it has answered so far. If it ends meanwhile, that is no error yet:
+/// how it ended will say more.
 fn tell(
     from_child: &PipeReader,
     to_child: &PipeWriter,
@@ -192,7 +192,7 @@ pub(crate) fn read_start(parent: Parent, handles: Vec<OwnedHandle>) -> Result<Op
     }))
 }
 
-/// A function to call, in the child. It can only be had by [`read_start`], after the handshake.
+/// A function to call, in the child. Only [`read_start`] returns one, after the handshake.
 pub(crate) struct IncomingCall {
     function: CodeRef,
     channels: bool,
@@ -245,8 +245,8 @@ static WAITS_AT: Mutex<Option<String>> = Mutex::new(None);
 /// This process is to end with its parent.
 static IS_DAEMON: AtomicBool = AtomicBool::new(false);
 
-/// Ends this process as soon as its parent has ended, be it by SIGKILL, whatever this process is doing then. (Unless it was
-/// stopped, by SIGSTOP: then as soon as it goes on.)
+/// Ends this process as soon as its parent has ended, even by SIGKILL, and whatever this process is doing. (If it is stopped
+/// by SIGSTOP, it ends as soon as it is continued.)
 pub(crate) fn end_with_parent() -> Result<(), String> {
     IS_DAEMON.store(true, Ordering::Release);
     watch_parent()
@@ -257,7 +257,7 @@ fn watch_parent() -> Result<(), String> {
     let watch = move || {
         while !parent_ends_within(Duration::from_secs(1)) {
             if IS_DAEMON.load(Ordering::Acquire) {
-                exit_without_main_thread(); // it may have ended by itself, which nothing else would ever tell
+                exit_without_main_thread(); // the main thread may have ended by itself, and nothing else would notice that
             }
         }
         let waits_at = WAITS_AT.lock().unwrap();
@@ -273,10 +273,10 @@ fn watch_parent() -> Result<(), String> {
     Ok(())
 }
 
-/// Bytes of the length before a block.
+/// The size, in bytes, of the length in front of a block.
 const LENGTH: usize = size_of::<u64>();
 
-/// Writes a length, then as many bytes: `head` and `body`. If the pipe has no reader any more, that is an error.
+/// Writes a block: its length, then that many bytes, `head` and `body`. It is an error if the pipe has no reader any more.
 pub(crate) fn write_block(mut pipe: &PipeWriter, head: &[u8], body: &[u8]) -> io::Result<()> {
     let _masked = os::mask_sigpipe();
     let length = (head.len() + body.len()) as u64;
@@ -292,7 +292,7 @@ fn read_block<'a>(pipe: &PipeReader, bytes: &'a mut Vec<u8>) -> Option<&'a [u8]>
     split_block(bytes).map(|(block, _)| block)
 }
 
-/// Appends what there is in a pipe. False: it is at its end.
+/// Appends what a pipe contains. Returns false at end of file.
 pub(crate) fn read_some(mut pipe: &PipeReader, bytes: &mut Vec<u8>) -> bool {
     let end = bytes.len();
     bytes.resize(end + end.clamp(1 << 12, 1 << 16), 0);

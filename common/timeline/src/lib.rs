@@ -1,6 +1,6 @@
 //! Who ran when: records what the processes and threads of a run do, and draws it as lanes.
 //!
-//! Concurrency cannot be seen. So let a program draw it, after its own output:
+//! Concurrency is invisible. So let a program draw it, after its own output:
 //!
 //! ```console
 //! $ TIMELINE=1 cargo run --bin 03-pool
@@ -25,13 +25,13 @@
 //! |---|---|
 //! | not set, empty, `0` | nothing is recorded, and a call of this crate costs a few nanoseconds |
 //! | `1` | lanes of text on standard error, as wide as the variable `COLUMNS` says, or the terminal, or else 80 columns |
-//! | `run.svg`, or any name that ends so | a picture in this file, for a browser or a README |
+//! | `run.svg`, or any other name that ends in `.svg` | a picture in this file, for a browser or a README |
 //!
 //! # In a program
 //!
-//! Each process has a lane, and so has the queue of each pool: `common`'s `Process` and `Pool` report by themselves who was
-//! started, waited, did which task, and was killed. Everything else is what the program says: a thread has a lane as soon as it
-//! says what it does, with [`span`], or what it waits for, with [`blocked`].
+//! Each process has a lane, and so has the queue of each pool: `common`'s `Process` and `Pool` report by themselves which
+//! process was started, waited, did which task, and was killed. Everything else the program has to report: a thread gets a
+//! lane as soon as it says what it does, with [`span`], or what it waits for, with [`blocked`].
 //!
 //! ```
 //! std::thread::scope(|scope| {
@@ -46,15 +46,15 @@
 //!
 //! The picture is drawn when the program exits: at the end of `main`, by `exit`, or after a panic in `main`. A program that is
 //! killed draws nothing. (On Windows, `exit` bypasses C's library. There the picture is drawn when the system itself reports
-//! the end, which Wine does not do.) What cannot be recorded or written is a warning on standard error.
+//! the end, which Wine does not do.) If something cannot be recorded or written, there is a warning on standard error.
 //!
 //! # In a library that starts processes
 //!
-//! This crate knows neither processes nor pools. A library that has them reports:
+//! This crate itself starts no processes and has no pools. A library that does reports them:
 //!
 //! | when | call |
 //! |---|---|
-//! | the program begins | [`begin`], or in a process that the library started [`take_over`] of what its parent [`pass_on`] |
+//! | the program begins | [`begin`]; or, in a process that the library started, [`take_over`], with what its parent got from [`pass_on`] |
 //! | a process is started | [`clock`] before, and [`started`] after it |
 //! | it is about to be ended on purpose, and has ended | [`planned_end`], [`ended`] |
 //! | a pool is made, gets a worker, gets tasks | [`new_pool`], [`member`], [`submitted`] |
@@ -63,7 +63,7 @@
 //! # How it works
 //!
 //! Every process writes into one log in shared memory (`log`; `recorder` has the calls above). When the first process exits,
-//! it makes a tree of lanes of what is written there (`tree`, `run`), and draws it (`text`, `svg`).
+//! it builds a tree of lanes from what is written there (`tree`, `run`), and draws it (`text`, `svg`).
 
 mod log;
 mod os;

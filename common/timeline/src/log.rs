@@ -1,6 +1,6 @@
 //! Where the processes of a run write what they do: memory that all of them share.
 //!
-//! The log is an array of slots of 64 bytes; who writes takes the next one by an atomic addition. Nothing is sent and nobody
+//! The log is an array of slots of 64 bytes; a writer takes the next one with an atomic addition. Nothing is sent and nobody
 //! is woken, so a span costs about 0.4 us, and what a process wrote is still there after it was killed. (A file to which all
 //! processes append would be simpler, but was measured at 2 to 9 us for each of a span's two records, more with more
 //! processes: many times what a short task costs, so that a picture would show mostly itself.)
@@ -59,7 +59,7 @@ const KINDS: [Kind; 11] = {
     ]
 };
 
-/// An exit code that nobody knows: no `u32`.
+/// An exit code that is not known: larger than any `u32`.
 pub(crate) const UNKNOWN: u64 = 1 << 32;
 
 /// A slot's number.

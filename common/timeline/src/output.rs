@@ -32,14 +32,15 @@ impl Output {
                 Ok(Some(Output::Svg(path)))
             }
             _ => Err(format!(
-                "{VARIABLE}={}: there is no such picture. Possible values are 1 (lanes of text on standard error), a file \
+                "{VARIABLE}={}: this value is not known. Possible values are 1 (lanes of text on standard error), a file \
                  name that ends in .svg, and 0 (nothing)",
                 value.to_string_lossy()
             )),
         }
     }
 
-    /// Draws. What cannot be written is a line on standard error; if that cannot be written either, nobody is told.
+    /// Draws the run. If the picture cannot be written, a line on standard error says so; if that fails too, there is no
+    /// message.
     pub fn show(&self, run: &Run) {
         os::writes_fail_without_signal();
         let stderr = std::io::stderr();

@@ -27,8 +27,8 @@ static FORKED: (AtomicU64, AtomicU32) = (AtomicU64::new(0), AtomicU32::new(0));
 
 /// Starts recording if `TIMELINE` is set, with a lane for this process, `MainProcess`, and its main thread.
 ///
-/// Call it first in `main`, in the process that was started by hand; [`take_over`] is for those that it starts. If there is
-/// something wrong with the variable, a line on standard error says so, and nothing is recorded.
+/// Call it first in `main`, in the process that the user started; [`take_over`] is for the processes that it starts. If there
+/// is something wrong with the variable, a line on standard error says so, and nothing is recorded.
 ///
 /// ```
 /// timeline::begin();
@@ -154,7 +154,7 @@ fn end(slot: Option<Slot>) {
 struct ThreadLane {
     /// 0: that of the process; [`NO_LANE`]: it has none yet.
     number: Cell<u16>,
-    /// Where its begin is written, and its end will be.
+    /// Where its beginning is recorded, and where its end will be.
     slot: Cell<Option<Slot>>,
 }
 
@@ -208,7 +208,7 @@ impl Span {
         }
     }
 
-    /// Of a chunk of tasks, see [`task`]: this many of them were begun.
+    /// For a chunk of tasks (see [`task`]): records that this many of them have been begun.
     #[inline]
     pub fn begun(&self, items: u64) {
         if let (Some(slot), Some(recorder)) = (self.slot, RECORDER.get()) {
@@ -226,8 +226,8 @@ impl Drop for Span {
 /// Says what this thread does from now on, until the returned guard is dropped: a box in the thread's lane. A thread has a
 /// lane from its first span on; a main thread always has one.
 ///
-/// `label` is anything that can be displayed: `"task 3"`, `3`, `format_args!("task {n}")`; 40 bytes of it are kept. Spans can
-/// be nested. If nothing is recorded, this does nothing, and `label` is not even formatted.
+/// `label` is anything that can be displayed: `"task 3"`, `3`, `format_args!("task {n}")`; at most 40 bytes of it are kept.
+/// Spans can be nested. If nothing is recorded, this does nothing, and `label` is not even formatted.
 ///
 /// ```
 /// std::thread::scope(|scope| {
@@ -268,7 +268,7 @@ pub fn blocked(on: impl Display) -> Span {
     Span::new(Kind::Blocked, on)
 }
 
-/// In a worker of a pool: it does the task with this number, or a chunk of tasks of which this is the first
+/// In a worker of a pool: records that it does the task with this number, or a chunk of tasks of which this is the first
 /// ([`Span::begun`] says how far it got). The span ends when the work ends, not when its result has been sent.
 ///
 /// ```
@@ -289,8 +289,8 @@ pub fn started(time: u64, name: &str, pid: u32) {
     write(Kind::Process, (pid, 0), time, own_pid().into(), name);
 }
 
-/// This process will be ended on purpose: however it ends now, that is not drawn as a failure. Call it before the signal; if
-/// the process had ended before, it changes nothing.
+/// The process with this pid will be ended on purpose: however it ends, that is not drawn as a failure. Call this before you
+/// send the signal; if the process has already ended, it changes nothing.
 ///
 /// ```
 /// # use std::process::Command;
@@ -307,7 +307,7 @@ pub fn planned_end(pid: u32) {
 }
 
 /// A process that this one [`started`] has ended, with this exit code as Python counts them: below 0, on Unix, it is the
-/// number of the signal that ended the process. `None`: nobody knows.
+/// number of the signal that ended the process. `None`: not known.
 ///
 /// ```
 /// # use std::process::Command;
@@ -325,7 +325,8 @@ pub fn ended(pid: u32, exitcode: Option<i32>) {
     write(Kind::Ended, (pid, 0), clock(), number, "");
 }
 
-/// A new pool of this process: its number, for [`member`] and [`submitted`]. It has a lane that shows how many tasks wait.
+/// Registers a new pool of this process, and returns its number, for [`member`] and [`submitted`]. The pool has a lane that
+/// shows how many tasks wait.
 ///
 /// ```
 /// # let pid = 0;

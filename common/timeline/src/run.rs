@@ -1,4 +1,4 @@
-//! A run as it is drawn: lanes, and what is in them. All times are nanoseconds from the begin of the run.
+//! A run as it is drawn: lanes, and what is in them. All times are nanoseconds from the beginning of the run.
 
 use crate::log::Record;
 use crate::os;
@@ -114,7 +114,7 @@ impl Bar {
 }
 
 impl Lane {
-    /// Did its process end in a way that nobody meant it to?
+    /// Did its process end in a way that was not intended?
     pub fn failed(&self) -> bool {
         !self.planned_end && self.exitcode.is_some_and(|code| code != 0)
     }
@@ -134,7 +134,7 @@ impl Lane {
         })
     }
 
-    /// What it waits for, and in vain: it did not come before the end.
+    /// What it was still waiting for when it ended.
     pub fn waits_for(&self) -> Option<&Bar> {
         let last = self.bars.last().filter(|_| !self.planned_end);
         last.filter(|bar| bar.unfinished && bar.is_blocked())
@@ -165,7 +165,7 @@ impl Lane {
         format!("{spans}, {:.0} % busy", 100.0 * busy)
     }
 
-    /// The bars, where those that are shorter than `shortest` and not that far apart have become one.
+    /// The bars, with neighbouring ones merged if they are shorter than `shortest` and the gap between them is too.
     pub fn merged_bars(&self, shortest: u64) -> Vec<Bar> {
         let mut merged: Vec<Bar> = Vec::new();
         for bar in &self.bars {

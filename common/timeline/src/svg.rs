@@ -1,8 +1,8 @@
-//! Lanes as a picture that stands alone: one file, light or dark as its reader prefers, readable without colours.
+//! Lanes as a self-contained picture: one file, light or dark as its reader prefers, readable without colours.
 //!
-//! No word lies over another one or over a bar: the letters have a fixed width, so that the room which a text takes is known.
-//! A label is left out if it does not fit into its bar (a pointer on the bar shows it); what is noted about a lane has a column of
-//! its own.
+//! No word lies over another one or over a bar: the letters have a fixed width, so it is known how much room a text takes. A
+//! label is left out if it does not fit into its bar (a pointer on the bar shows it); what is noted about a lane has a column
+//! of its own.
 
 use crate::run::{Bar, BarKind, Lane, Run};
 use crate::units::{counted, duration, period, ticks};

@@ -1,6 +1,6 @@
-//! Text that was printed without a newline before `fork` appears twice: it is still in a buffer, the
-//! buffer is memory, and `fork` copies memory. Each process writes out its own copy when it ends.
-//! The cure is one line: flush before `fork`. See also: `memory`.
+//! Text that was printed without a newline before `fork` appears twice: it is still in a buffer, the buffer is memory, and
+//! `fork` copies memory. Each process writes out its own copy of the buffer when it finishes the line. The fix is one line:
+//! flush before `fork`. See also: `memory`.
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {

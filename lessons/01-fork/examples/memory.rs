@@ -1,6 +1,6 @@
-//! A forked child has a copy of its parent's memory: the parent does not see what the child changes
-//! there. A thread works in the same memory as everybody else: what it changes is seen.
-//! See also: `buffer` (what else is copied), lesson 05 (threads).
+//! A forked child has a copy of its parent's memory: the parent does not see what the child changes there. Threads share
+//! the memory of their process: what one of them changes, the others see. See also: `buffer` (what else is copied), lesson
+//! 05 (threads).
 
 #[cfg(unix)]
 fn main() -> nix::Result<()> {
@@ -23,7 +23,7 @@ fn main() -> nix::Result<()> {
     assert_eq!(balance, 0);
 
     let thread = || {
-        balance += 8; // the only one that there is
+        balance += 8; // the parent's own variable: there is no copy
         println!("A thread has changed the balance to {balance}.");
     };
     thread::scope(|scope| _ = scope.spawn(thread)); // the end of the scope waits for the thread

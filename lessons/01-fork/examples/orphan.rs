@@ -1,6 +1,5 @@
-//! A child whose parent ends first gets a new parent at once: process 1, or a nearer ancestor that
-//! has asked for orphans. Nobody has to do anything for that, and the child is not told.
-//! See also: `zombie`, where the child ends first.
+//! A child whose parent ends first gets a new parent at once: process 1, or a nearer ancestor that has asked for orphans.
+//! This happens by itself, and the child is not notified. See also: `zombie`, where the child ends first.
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -27,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     waitpid(parent, None)?;
     println!("The parent ({parent}) has ended before its child.");
-    drop(keep_parent); // the last one, so the orphan wakes up
+    drop(keep_parent); // the last write end, so the orphan wakes up
 
     // The orphan is not our child, so `waitpid` would refuse. A closed pipe tells us that it is done.
     drop(keep_orphan);

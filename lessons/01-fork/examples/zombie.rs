@@ -1,13 +1,13 @@
-//! A child that has ended, and that nobody has waited for yet, is a zombie (state Z). It runs no code
-//! and has no memory. All that is left is its entry in the kernel's table, in case the parent asks
-//! how it ended. `waitpid` asks, and the entry is gone. See also: `orphan` (the parent ends first).
+//! A child that has ended, and that nobody has waited for yet, is a zombie (state Z). It runs no code and has no memory.
+//! All that is left is its entry in the kernel's table, in case the parent asks how it ended. `waitpid` asks, and then the
+//! entry is removed. See also: `orphan` (the parent ends first).
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     use nix::sys::{signal, wait::waitpid};
     use nix::unistd::{ForkResult, fork};
 
-    // The kernel sends SIGCHLD when a child ends. Blocked, it stays until we ask for it below.
+    // The kernel sends SIGCHLD when a child ends. While it is blocked, it stays pending until we ask for it below.
     let mut child_ended = signal::SigSet::empty();
     child_ended.add(signal::Signal::SIGCHLD);
     child_ended.thread_block()?;
@@ -39,7 +39,7 @@ fn state(pid: nix::unistd::Pid) -> Result<String, Box<dyn std::error::Error>> {
     Ok(fields[..1].to_string())
 }
 
-/// Every other Unix: what `ps` prints.
+/// On every other Unix: what `ps` prints.
 #[cfg(all(unix, not(target_os = "linux")))]
 fn state(pid: nix::unistd::Pid) -> Result<String, Box<dyn std::error::Error>> {
     let pid = pid.to_string();

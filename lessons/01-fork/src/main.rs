@@ -1,16 +1,15 @@
 //! Lesson 01: `fork()` is called once and returns twice.
 //!
-//! In the parent it returns the child's id, in the child 0 (here: `ForkResult::Child`). A parent can
-//! have many children, so it notes every id; a child has one parent, and asks for it with
-//! `getppid()`. Python: `os.fork()`.
+//! In the parent it returns the child's id; in the child it returns 0 (here: `ForkResult::Child`). A parent can have many
+//! children, so it notes every id; a child has one parent, and asks for it with `getppid()`. Python: `os.fork()`.
 //!
 //!     $ cargo run --bin 01-fork
 //!     Process (<pid>) start...
 //!     I (<pid>) just created a child process (<pid>).
 //!     I am child process (<pid>) and my parent is <pid>.
 //!
-//! See also: the examples `memory` (what a child changes), `buffer` (text that appears twice),
-//! `zombie` (nobody waits) and `orphan` (the parent ends first).
+//! See also: the examples `memory` (what a child changes), `buffer` (text that appears twice), `zombie` (the parent has not
+//! waited) and `orphan` (the parent ends first).
 
 #[cfg(unix)]
 use nix::{
@@ -44,14 +43,14 @@ fn main() -> nix::Result<()> {
         let status = waitpid(child, None)?;
         println!("Child process ({child}) end.");
         assert_eq!(status, WaitStatus::Exited(child, 0));
-        // Once it has been waited for, the kernel forgets it: there is no child with this id.
+        // Once the child has been waited for, the kernel forgets it: there is no child with this id any more.
         assert_eq!(waitpid(child, None), Err(Errno::ECHILD));
     }
     Ok(())
 }
 
-/// The child's side. `-> !` means that it never returns: it would go on with its parent's loop, and
-/// fork as well.
+/// The child's side. `-> !` means that it never returns. If it did, it would go on with its parent's loop, and fork as
+/// well.
 #[cfg(unix)]
 fn run_child(parent: Pid) -> ! {
     let (me, my_parent) = (getpid(), getppid());

@@ -1,4 +1,4 @@
-//! The checks of the exercises in README.md. They fail until the lesson does what is asked for:
+//! The checks of the exercises in README.md. Each fails until the program does what its exercise asks for:
 //! `cargo test exercise_1 -- --ignored`
 #![cfg(unix)]
 
@@ -7,7 +7,7 @@ use testing::{Exercise, Tracee};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_01-fork");
 
-/// The ids in every line that starts like this.
+/// The ids in every line that begins with `start`.
 fn ids(output: &str, start: &str) -> Vec<Vec<u32>> {
     output
         .lines()
@@ -50,7 +50,7 @@ fn exercise_1() {
         );
     }
 
-    // What is printed is one thing, what has happened another.
+    // What the program prints need not be what has happened.
     if let Some((run, seen)) = exercise.observe() {
         let codes: Vec<_> = children(&seen, run.pid)
             .iter()

@@ -1,10 +1,10 @@
 //! Shows what `Process` does, by hand and with the standard library alone: the program runs itself
 //! once more, the argument goes in through one pipe, and the result comes back through another.
 //!
-//! `cargo run -p process --example process_by_hand`. `common` does this in `spawn.rs` and `process.rs`
-//! (common/src). Left out here: any function and any type, not just one (`function.rs` turns them
-//! into bytes); two pipes of their own, so that the child can use its standard streams; the message
-//! of a panic; children that end together with their parent.
+//! `cargo run -p process --example process_by_hand`. `common` does this in `spawn/` and `process.rs` (in common/src). What
+//! is left out here: calling any function with any type (`function.rs` and `message.rs` turn them into bytes); separate
+//! pipes, so that the child can use its standard streams; the message of a panic; children that end together with their
+//! parent.
 
 use std::io::{self, Read, Write};
 use std::process::{self, Child, Command, Stdio};
@@ -46,7 +46,7 @@ fn join(child: Child) -> Result<u32, Box<dyn Error>> {
     if !output.status.success() {
         return Err(format!("the child ended with {}", output.status).into());
     }
-    let result = output.stdout.try_into().map_err(|_| "the result is no number")?;
+    let result = output.stdout.try_into().map_err(|_| "the result is not a number")?;
     Ok(u32::from_ne_bytes(result))
 }
 

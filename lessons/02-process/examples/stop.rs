@@ -1,5 +1,5 @@
-//! Shows that a time limit ends only the waiting, not the child: `join_timeout` gives up, and the child
-//! runs on. `terminate` asks it to end (SIGTERM), `kill` ends it (SIGKILL); `join` then sees its end.
+//! Shows that a time limit ends only the waiting, not the child: `join_timeout` gives up, and the child runs on.
+//! `terminate` asks it to end (SIGTERM), `kill` ends it (SIGKILL); after that, `join` returns.
 //!
 //! `cargo run -p process --example stop`. See also: exit_status.rs.
 

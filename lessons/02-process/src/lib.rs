@@ -9,7 +9,7 @@
 //! p.join();
 //! ```
 //!
-//! The argument has to be one that the function takes. (Python raises a TypeError, in the child.)
+//! The argument must have the type that the function takes. (Python raises a TypeError, in the child.)
 //!
 //! ```compile_fail,E0308
 //! # use common::Process;
@@ -17,7 +17,7 @@
 //! let p = Process::new(run_proc, 42);
 //! ```
 //!
-//! A closure cannot take variables along, because the other process has a memory of its own. (Python says "Can't pickle", or
+//! A closure cannot capture variables, because the other process has memory of its own. (Python says "Can't pickle", or
 //! nothing at all where the child is a copy.)
 //!
 //! ```compile_fail,E0308
@@ -26,7 +26,8 @@
 //! let p = Process::new(move |()| println!("Run child process {name}..."), ());
 //! ```
 //!
-//! The function cannot borrow what it is given, because nobody in the other process owns it. Instead of `&str`, take `String`:
+//! The function cannot borrow its argument, because in the other process there is no owner to borrow it from. Instead of
+//! `&str`, take `String`:
 //!
 //! ```compile_fail
 //! # use common::Process;
@@ -34,7 +35,7 @@
 //! let p = Process::new(run_proc, "test");
 //! ```
 //!
-//! A struct of one's own can be turned into bytes only if it says so:
+//! A struct of your own can be turned into bytes only if it derives serde's two traits:
 //!
 //! ```compile_fail,E0277
 //! # use common::Process;
@@ -43,7 +44,7 @@
 //! let p = Process::new(run, Job { name: "test".to_string(), attempts: 3 });
 //! ```
 //!
-//! With the two derives it travels like everything else, and so does a `Result`:
+//! With the two derives it can be sent like everything else, and so can a `Result`:
 //!
 //! ```
 //! # use common::Process;

@@ -19,15 +19,15 @@ fn run_proc(name: String) -> u32 {
 }
 
 fn main() -> Result<(), common::Error> {
-    // The twin of `if __name__ == '__main__':`. The child runs `main` up to this line; in here it
-    // calls `run_proc` and exits. Only the parent goes on.
+    // The counterpart of `if __name__ == '__main__':`. The child runs `main` up to this line; inside `init` it calls
+    // `run_proc` and exits. Only the parent goes on.
     common::init();
 
     println!("Parent process {}.", process::id());
     let p = Process::new(run_proc, "test".to_string()); // a description: nothing has started yet
     println!("Child process will start.");
     let p = p.start()?; // now there are two processes, and only now does `p` have a `join`
-    let pid = p.join()?; // waits for the child to end; gives what `run_proc` returned
+    let pid = p.join()?; // waits for the child to end, and returns what `run_proc` returned
     println!("Child process end.");
 
     // There really were two processes.

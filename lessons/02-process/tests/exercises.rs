@@ -1,4 +1,4 @@
-//! The checks of the exercises in README.md. They fail until the lesson does what is asked for:
+//! The checks of the exercises in README.md. Each fails until the program does what its exercise asks for:
 //! `cargo test exercise_1 -- --ignored`
 
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ fn exercise_2() {
 fn exercise_3() {
     let exercise = Exercise::new(
         PROGRAM,
-        "each attempt is a new process, so a counter in the child would always begin anew. Let the parent count, and pass the number of \
+        "each attempt is a new process, so a counter in the child would start from 0 each time. Let the parent count, and pass the number of \
          the attempt to the child as a part of the argument (a tuple); the child panics in attempts 1 and 2. The parent loops \
          until `join` returns `Ok`. Printed, the `Err` shows the panic's message, file and line.",
     );

@@ -1,5 +1,5 @@
-//! Shows that a worker that dies costs one task, the one that it was running. Another worker takes its
-//! place, and all other tasks give their results. (With Python's Pool, `get` would wait forever.)
+//! Shows that a worker that dies costs one task, the one that it was running. Another worker takes its place, and all other
+//! tasks return their results. (With Python's Pool, `get` would wait forever.)
 //!
 //! `cargo run -p pool --example crash`. See also: map.rs.
 
@@ -14,7 +14,7 @@ fn long_time_task(name: u32) -> u32 {
     process::id()
 }
 
-// As the kernel ends a process when memory runs out: without a panic, and without a word.
+// This is how the kernel ends a process when memory runs out: without a panic, and without a message.
 fn die() -> ! {
     #[cfg(unix)]
     let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);

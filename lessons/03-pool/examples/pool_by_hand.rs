@@ -1,11 +1,11 @@
-//! Shows what a pool is, by hand: forked workers, a pipe to each and a pipe from each, and `poll`,
-//! which tells who has answered. A task goes to whoever is free. A worker that dies costs the task
-//! that it was running, and another worker takes its place.
+//! Shows what a pool is, by hand: forked workers, a pipe to each and a pipe from each, and `poll`, which tells which worker
+//! has answered. A task goes to any worker that is free. A worker that dies costs the task that it was running, and another
+//! worker takes its place.
 //!
-//! `cargo run -p pool --example pool_by_hand`. `common` does this in common/src/pool: `supervisor.rs`
-//! (starting workers, replacing them), `queue.rs` (which task goes where), `worker.rs` (the worker's
-//! side). Left out here: any function and any type, results that somebody waits for, a new program
-//! instead of `fork` (so that the parent may have threads), everything that makes it fast.
+//! `cargo run -p pool --example pool_by_hand`. `common` does this in common/src/pool: `supervisor.rs` (starting workers,
+//! replacing them), `queue.rs` (which task goes where), `worker.rs` (the worker's side). What is left out here: calling any
+//! function with any type, handles with which a caller waits for a result, a new program instead of `fork` (so that the
+//! parent may have threads), and everything that makes it fast.
 #![cfg_attr(unix, allow(unsafe_code))]
 
 #[cfg(unix)]
@@ -65,7 +65,7 @@ fn start(others: &mut Vec<Worker>) -> nix::Result<Worker> {
     }
 }
 
-/// Sleeps until there is something to read from a worker, a result or end of file. From which one?
+/// Sleeps until there is something to read from a worker: a result, or end of file. Returns that worker's index.
 #[cfg(unix)]
 fn wait_for_any(workers: &[Worker]) -> nix::Result<usize> {
     let mut ends = Vec::new();
@@ -116,5 +116,5 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 #[cfg(not(unix))]
 fn main() {
-    println!("This pool needs fork(), which Windows does not have; the lesson's does not.");
+    println!("This pool needs fork(), which Windows does not have. The lesson's pool works without it.");
 }

@@ -1,7 +1,7 @@
 //! Shows how a program can tell how far it is: `imap_unordered` yields each result as soon as it is
 //! there, whichever task it belongs to. (Python: the same, or `apply_async` with `callback=`.)
 //!
-//! `cargo run -p pool --example progress`. See also: map.rs, which wants all results at once.
+//! `cargo run -p pool --example progress`. See also: map.rs, which waits for all results.
 
 use common::{Error, Pool};
 use std::{thread, time::Duration};
@@ -22,7 +22,7 @@ fn main() -> Result<(), Error> {
         println!("{done} of 5 tasks done: task {name}.");
         order.push(name);
     }
-    assert_eq!(order.last(), Some(&0)); // with `imap`, everybody would wait for task 0
+    assert_eq!(order.last(), Some(&0)); // with `imap`, all results would wait for task 0
     order.sort();
     assert_eq!(order, [0, 1, 2, 3, 4]);
     pool.close().join()

@@ -19,7 +19,7 @@
 //! # Ok::<(), common::Error>(())
 //! ```
 //!
-//! `close` takes the open pool, whatever name is given to what it returns: the open one cannot be used any more.
+//! `close` consumes the open pool: it cannot be used any more, whatever name is given to what `close` returns.
 //!
 //! ```compile_fail,E0382
 //! # use common::Pool;

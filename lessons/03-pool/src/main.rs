@@ -16,7 +16,7 @@ use std::{process, thread};
 // A worker runs this with the argument that the parent has sent; the result travels back.
 fn long_time_task(name: u32) -> (SystemTime, SystemTime) {
     println!("Run task {name} ({})...", process::id());
-    // `SystemTime`, because an `Instant` means nothing in another process.
+    // `SystemTime`, because an `Instant` cannot be sent to another process.
     let start = SystemTime::now();
     thread::sleep(Duration::from_secs_f64(random() * 3.0));
     let end = SystemTime::now();

@@ -1,4 +1,4 @@
-//! The checks of the exercises in README.md. They fail until the lesson does what is asked for:
+//! The checks of the exercises in README.md. Each fails until the program does what its exercise asks for:
 //! `cargo test exercise_1 -- --ignored`
 
 use std::thread;
@@ -50,7 +50,7 @@ fn exercise_2() {
     let failed: Vec<_> = lines.iter().filter(|line| line.contains(" failed: ")).collect();
     assert!(
         failed.len() == 1 && failed[0].starts_with("Task 3 failed: "),
-        "exactly one line was expected that says that a task failed, and it should begin with `Task 3 failed: `"
+        "exactly one line should say that a task failed, and it should begin with `Task 3 failed: `"
     );
     assert!(
         failed[0].contains("the disk is full") && failed[0].contains("main.rs:"),
@@ -126,8 +126,9 @@ fn exercise_3() {
         if begin.elapsed() > Duration::from_secs(8) * testing::slowness() as u32 {
             assert!(
                 meanwhile >= 17,
-                "all workers but one were stopped for a moment, and only {meanwhile} lines were printed until then. That one should \
-                 do all blocks that the others have not begun, and each should be printed as soon as it is done"
+                "all workers but one were stopped for a moment, and only {meanwhile} lines were printed before they went on. \
+                 The worker that still ran should do all blocks that the others had not begun, and each line should be printed as \
+                 soon as its block is done"
             );
             panic!(
                 "when the first line was printed, the other workers had nothing to do: let all four work at the same time, and print \
@@ -148,8 +149,8 @@ fn blocks(printed: &str) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// Stops all workers but one, who has done the first block, and lets them go on when nothing is printed any more. How many lines
-/// were there when they were stopped, how many then, and which workers?
+/// Stops all workers but one, who has done the first block, and lets them go on when nothing is printed any more. Returns
+/// how many lines there were when they were stopped, how many there were at the end, and the ids of the workers.
 #[cfg(unix)]
 fn while_only_one_goes_on(started: &mut Started, workers: &[u32]) -> (usize, usize, Vec<u32>) {
     use nix::sys::signal::{Signal, kill};

@@ -1,5 +1,5 @@
 //! Shows a conversation: a queue goes one way, so question and answer take two of them. (Python's `Pipe()` is such a pair.)
-//! The process that answers ends when nobody can ask any more.
+//! The process that answers ends once the last sender of questions is closed.
 //!
 //! `cargo run -p ipc --example duplex`. See also: eof.rs, shared_memory.rs.
 

@@ -1,5 +1,6 @@
-//! Shows a queue into every worker of a pool, so that tasks report while they run. A task is bytes and cannot carry a
-//! channel's end; a worker is given its end once, by the pool's initializer. Python: `Pool(2, prepare, initargs=(queue,))`.
+//! Shows how to give every worker of a pool an end of a queue, so that tasks can report while they run. A task consists of
+//! bytes and cannot contain such an end; the pool's initializer gives each worker its own, once. Python:
+//! `Pool(2, prepare, initargs=(queue,))`.
 //!
 //! `cargo run -p ipc --example workers`. See also: duplex.rs.
 

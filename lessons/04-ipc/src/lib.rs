@@ -9,7 +9,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Using an end that was given to a process (E0382). It has moved; in Python both processes have it.
+//! Using an end after it was given to a process (E0382). It has been moved; in Python both processes would have it.
 //!
 //! ```compile_fail,E0382
 //! # use common::Process;

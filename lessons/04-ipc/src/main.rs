@@ -1,5 +1,5 @@
-//! Lesson 04: processes talk to each other, over a queue and over a pipe. Shows that nobody has to kill a reader: it ends by
-//! itself once the last writer has closed its end. Here one such end brings about the next.
+//! Lesson 04: processes talk to each other, over a queue and over a pipe. Shows that a reader need not be killed: it ends
+//! by itself once the last writer has closed its end. Here the writers end, so the reader ends, so the parent's loop ends.
 //! Python: `Queue()`, `Pipe()`, `Process(target=write, args=(queue, values))`. `cargo run --bin 04-ipc` prints
 //!
 //!     Process to write: <pid>
@@ -43,9 +43,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (sender, receiver) = ipc::channel()?; // the queue: values of one type, any number of senders
     let (output, input) = os_pipe::pipe()?; // the pipe: bytes go into `input` and come out of `output`
 
-    // Each end moves to the process that uses it. The parent keeps only `output`. If it also held a write end, the reader
-    // of that queue or pipe would never see its end. The reader starts last: were it there already when another `start`
-    // failed, `?` would wait for it while the parent still holds `sender`.
+    // Each end moves to the process that uses it. The parent keeps only `output`. If it also held a sender or a write end,
+    // the reader of that queue or pipe would wait forever. The reader starts last. If it were already running when another
+    // `start` failed, `?` would drop its handle and wait for it forever, because the parent would still hold `sender`.
     let pw1 = Process::new(write, (sender.clone(), "ABC".to_string())).start()?;
     let pw2 = Process::new(write, (sender, "XYZ".to_string())).start()?;
     let pr = Process::new(read, receiver).stdout(input).start()?;
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     pw1.join()?;
     pw2.join()?;
-    let values = pr.join()?; // no `pr.terminate()` here
+    let values = pr.join()?; // the reader has ended by itself: no `terminate` is needed
     println!("All subprocesses done.");
 
     // Everything arrived, and the values of each writer are still in order.

@@ -40,7 +40,10 @@ fn shared_memory() {
         lines[0].starts_with("A process that is given 8 MiB as a Vec: "),
         "{lines:#?}"
     );
-    assert!(lines[1].starts_with("The same as shared memory: "), "{lines:#?}");
+    assert!(
+        lines[1].starts_with("The same 8 MiB, passed as shared memory: "),
+        "{lines:#?}"
+    );
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl Seen {
         position
     }
 
-    /// Every process ended by itself, and well.
+    /// Every process ended by itself, with exit code 0.
     #[track_caller]
     fn everybody_ends(&self) {
         for process in &self.processes {
@@ -68,17 +68,18 @@ impl Seen {
         }
     }
 
-    /// Each value was put, and then got, once each.
+    /// Each value was put into the queue once, and then taken out once.
     #[track_caller]
     fn passes_through(&self, values: &str, changed: impl Fn(char) -> char) {
         for value in values.chars() {
             let put = self.position(&format!("Put {value} to queue..."));
             let got = self.position(&format!("Get {} from queue.", changed(value)));
-            assert!(put < got, "{value} was got before it was put");
+            assert!(put < got, "{value} was taken out of the queue before it was put in");
         }
     }
 
-    /// What a process sent beside these values: the queue and the rest of the message, for each message with one of them.
+    /// What a process sent besides these values: for each message that contains one of them, its queue and the rest of its
+    /// bytes.
     fn sent_beside(&self, values: &str, pid: &str) -> HashSet<(&str, Vec<u8>)> {
         let messages = self.messages.iter().filter(|it| it.by.to_string() == pid);
         let without = |message: &Message, value: u8| -> Vec<u8> {
@@ -102,13 +103,14 @@ impl Seen {
             let contains = |it: &Message, value: char| it.bytes.contains(&(value as u8));
             let by_changer = |it: &Message| it.by.to_string() == changer;
             let mut messages = self.messages.iter();
-            // Bytes that are no letters may look like one: the first of these and the last of those are safe from that.
+            // Bytes that are not letters may look like one; the first message of the writer and the last one of the changer
+            // are safe from that.
             let put = messages.clone().position(|it| !by_changer(it) && contains(it, value));
             let passed_on = messages.rposition(|it| by_changer(it) && contains(it, changed));
             assert!(put.is_some(), "no writer has put {value} into a queue");
             assert!(
                 put < passed_on,
-                "process {changer} has not put {changed} into a queue after {value} was put: that is its work, and nobody else's"
+                "process {changer} has not put {changed} into a queue after {value} was put: this process has to do that work itself"
             );
         }
     }
@@ -131,7 +133,7 @@ fn is_needed(exercise: &Exercise, says: &str, until: impl Fn(&str) -> bool, valu
     // Did a value come out while the process was stopped? `None`: it was stopped too late, as may happen on a busy machine.
     let came_anyway = || {
         let mut program = exercise.start();
-        program.wait_until(&format!("nobody has said `{says}<pid>`"), |output| {
+        program.wait_until(&format!("no process printed `{says}<pid>`"), |output| {
             output.contains(says)
         });
         let output = program.stdout();
@@ -162,9 +164,9 @@ fn is_needed(exercise: &Exercise, says: &str, until: impl Fn(&str) -> bool, valu
     }
     assert_ne!(
         stopped, 0,
-        "there is no process as in a line `{says}<pid>`, or it had done its work before it could be stopped"
+        "the line `{says}<pid>` does not name a process that can be stopped, or that process had already done its work"
     );
-    panic!("the work of the process that says `{says}<pid>` is done also when that process is stopped");
+    panic!("the work of the process that prints `{says}<pid>` is done even while that process is stopped");
 }
 
 /// Has the value come out of the queue?
@@ -257,7 +259,7 @@ fn exercise_3() {
         "call `ipc::channel()` a second time. The process in the middle owns the receiver of the first queue and the\n\
          sender of the second one; `char::to_ascii_lowercase` changes a letter. It ends as the reader does: its loop\n\
          stops when `recv` returns an error. If the program does not end, somebody still holds a sender.\n\
-         The assertion at the end of `main` compares with what was put: that is in upper case.",
+         The assertion at the end of `main` compares with the letters that were put, which are upper case.",
     );
     let seen = Seen::with_messages(&exercise);
     seen.passes_through("ABCXYZ", |value| value.to_ascii_lowercase());
@@ -268,7 +270,7 @@ fn exercise_3() {
     for other in ["Process to write: ", "Process to read: "] {
         assert!(
             !seen.after(other).contains(&changer),
-            "a process of its own should say `Process to change: <pid>`, not {changer}, which is also a `{other}{changer}`"
+            "a separate process should print `Process to change: <pid>`, but {changer} also printed `{other}{changer}`"
         );
     }
     seen.is_a_process(changer);

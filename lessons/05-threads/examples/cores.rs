@@ -1,6 +1,6 @@
 //! Shows that N threads use N cores: the same work, done by one thread, by two and by four. With two cores, two threads
-//! need half the time, and four are no faster than two. CPU % is the time that all threads computed, per time on the clock;
-//! 100 % is one core. Python's threads need the same time however many there are: only the one that holds the
+//! need half the time, and four are no faster than two. CPU % is the CPU time of all threads together, divided by the time
+//! on the clock; 100 % is one core. Python's threads need the same time however many there are: only the one that holds the
 //! interpreter's lock (the GIL) computes.
 //!
 //! `cargo run --release -p threads --example cores`; with `TIMELINE=1` in front it draws who computes when.
@@ -8,7 +8,7 @@
 use cpu_time::ProcessTime;
 use std::{thread, time::Instant};
 
-/// The work is this many equal blocks, whoever does them.
+/// The work consists of this many equal blocks, however many threads share it.
 const BLOCKS: usize = 4;
 
 /// One block: counts the primes below 500,000. No lock, no sleep, no system call.
@@ -44,7 +44,7 @@ fn measure(n: usize) -> (f64, f64) {
 
 fn main() {
     common::init();
-    // What this process may use: `taskset -c 0` or a container makes it fewer.
+    // The cores that this process may use: `taskset -c 0` or a container can make them fewer.
     let cores = thread::available_parallelism().map_or(1, |n| n.get());
     println!("cores: {cores}");
     for n in [1, 2, 4] {

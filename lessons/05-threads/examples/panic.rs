@@ -1,5 +1,5 @@
-//! Shows that a panic ends one thread, not the program, and that `join` reports it: `Err`, with what was given to `panic!`.
-//! In Python the traceback is printed, but `join` returns `None` as always.
+//! Shows that a panic ends one thread, not the program, and that `join` reports it: it returns `Err` with what was passed
+//! to `panic!`. In Python the traceback is printed, but `join` returns `None` as always.
 //!
 //! `cargo run -p threads --example panic`. See also: the lesson.
 

@@ -14,7 +14,7 @@ use crossbeam::channel::{Receiver, bounded};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-/// Starts a thread and returns at once, when the thread has not even begun to add.
+/// Starts a thread and returns at once, before the thread has begun to add.
 fn start(numbers: Arc<Vec<u64>>, go: Receiver<()>) -> JoinHandle<u64> {
     thread::spawn(move || {
         let _ = go.recv(); // waits until main drops the other end
@@ -24,7 +24,7 @@ fn start(numbers: Arc<Vec<u64>>, go: Receiver<()>) -> JoinHandle<u64> {
 
 fn main() {
     let numbers: Arc<Vec<u64>> = Arc::new((1..=1000).collect());
-    let observer = Arc::downgrade(&numbers); // sees how many owners there are, and is none
+    let observer = Arc::downgrade(&numbers); // sees how many owners there are, without being one of them
     println!("main owns the numbers: {} owner", observer.strong_count());
 
     let (go, wait) = bounded(0);

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A detached thread that is given a reference (E0597). The reference may go to the thread, but the value that it refers to
-//! ends with the block.
+//! lives only until the end of the block.
 //!
 //! ```compile_fail,E0597
 //! let t = {

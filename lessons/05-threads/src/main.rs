@@ -8,7 +8,7 @@
 //!     thread main is running...
 //!     thread LoopThread >>> 1
 //!
-//! See also: examples `cores` (N threads use N cores), `panic` (what `join` returns then), `shared` (`Arc`).
+//! See also: examples `cores` (N threads use N cores), `panic` (what `join` returns after one), `shared` (`Arc`).
 
 use std::{error::Error, thread, time::Duration};
 
@@ -36,8 +36,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     common::init();
     println!("thread {} is running...", current_thread_name());
 
-    // Low level: the handle is dropped at once, so nobody can join this thread. `move` gives it the sending end; if it
-    // ended without a word, `recv` would return an error instead of waiting forever.
+    // Low level: the handle is dropped at once, so nobody can join this thread. `move` gives it the sending end, so that
+    // `recv` returns an error, instead of waiting forever, if the thread ends without sending anything.
     let (report, inbox) = crossbeam::channel::bounded(1);
     thread::spawn(move || report.send("I am done"));
     println!("detached thread: {}.", inbox.recv()?);
@@ -55,7 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             println!("scoped thread: I add {} numbers.", part.len());
             part.iter().sum()
         };
-        // `add` may be gone before the threads end, so `move` copies it; of the numbers it copies only a reference.
+        // `add` may be gone before the threads end, so `move` copies it into each thread. The numbers are not copied, only
+        // the reference to them.
         let left = s.spawn(move |_| add(left));
         let right = s.spawn(move |_| add(right));
         // Err only if `add` panicked, here and at the end of the scope.

@@ -13,7 +13,7 @@ fn observe(exercise: &Exercise) -> (Run, Option<Vec<Tracee>>) {
     (run, Some(threads))
 }
 
-/// How many threads were started before the one of that name, and itself: its number.
+/// The number of the thread with that name, counted from 1 in the order in which the threads were started.
 #[track_caller]
 fn number(threads: &[Tracee], name: &str) -> usize {
     let found: Vec<_> = (1..).zip(threads).filter(|(_, it)| it.name == name).collect();
@@ -23,7 +23,7 @@ fn number(threads: &[Tracee], name: &str) -> usize {
     number
 }
 
-/// Where the only line of that text stands.
+/// The position of the only line with that text.
 #[track_caller]
 fn position(printed: &str, text: &str) -> usize {
     let lines = printed.lines().enumerate();
@@ -80,11 +80,11 @@ fn exercise_1() {
         let printed = printed.unwrap_or_default();
         assert!(
             !says(&printed, sum),
-            "this time {held} was not let run, but `main` did not wait for it: `{sum}` was printed all the same"
+            "this time {held} was not allowed to run, but `main` did not wait for it: `{sum}` was printed all the same"
         );
         assert!(
             says(&printed, &format!("thread {other} ended.")),
-            "this time {held} was not let run, and {other} did not run either: it should not wait"
+            "this time {held} was not allowed to run, and {other} did not run either: it should not wait for {held}"
         );
     }
 }
@@ -125,7 +125,7 @@ fn exercise_2() {
         }
         assert!(
             begin.elapsed() < Duration::from_secs(6) * testing::slowness() as u32,
-            "the four threads do not end at the same time: they should not wait for each other, neither to start nor to sleep"
+            "the four threads do not end at the same time: they should not wait for each other, either to start or to sleep"
         );
     }
 }
@@ -137,8 +137,8 @@ fn exercise_3() {
         env!("CARGO_BIN_EXE_05-threads"),
         "two channels, `crossbeam::channel::unbounded()`: one for the tasks, one for the results. Each worker has a clone\n\
          of the tasks' receiver and of the results' sender; a task goes to whichever worker takes it first. `for task in\n\
-         tasks` ends when every sender of tasks is dropped, `main`'s too, and so it is with the results. Let a result\n\
-         carry the worker's name, so that `main` can count.",
+         tasks` ends when every sender of tasks is dropped, including `main`'s; the same holds for the results. Let a\n\
+         result carry the worker's name, so that `main` can count.",
     );
     let begin = Instant::now();
     // On a busy machine a thread may get to run so late that there is nothing left to do, or that the others are not done
@@ -172,13 +172,13 @@ fn exercise_3() {
         for task in 1..=9 {
             assert!(
                 done(&printed, task).is_ok(),
-                "this time {name} was not let run, and nobody did task {task}: whoever is free should take it"
+                "this time {name} was not allowed to run, and task {task} was not done: any worker that is free should take it"
             );
         }
         let done = work(&printed);
         assert!(
             done.iter().all(|(_, by)| *by != name),
-            "this time {name} was let run only when everything was done, but a line says that it did something"
+            "this time {name} was allowed to run only after everything was done, but a line says that it did a task"
         );
     }
 }

@@ -1,12 +1,13 @@
-//! Shows how to wait without asking again and again: a thread that waits on a condition variable sleeps until another one
-//! says that something has changed. Python: `with condition: condition.wait_for(lambda: balance >= 100)`, `condition.notify_all()`.
+//! Shows how to wait without polling: a thread that waits on a condition variable sleeps until another thread notifies it
+//! that something has changed. Python: `with condition: condition.wait_for(lambda: balance >= 100)`,
+//! `condition.notify_all()`.
 //!
 //! `cargo run -p lock --example condvar`. See also: the lesson.
 
 use std::sync::{Condvar, Mutex};
 use std::{thread, time::Duration};
 
-/// Python's `Condition` is both in one.
+/// A Python `Condition` contains its lock; here the lock and the condition variable are two fields.
 #[derive(Default)]
 struct Account {
     balance: Mutex<i64>,
@@ -30,7 +31,7 @@ fn poll(account: &Account) -> u32 {
     looks
 }
 
-/// Sleeps between two looks. While it sleeps it does not hold the lock, or nobody could pay in.
+/// Sleeps between two looks. While it sleeps it does not hold the lock; otherwise nobody could pay in.
 fn wait(account: &Account) -> u32 {
     let mut looks = 0;
     let balance = account.balance.lock().unwrap();

@@ -1,5 +1,6 @@
 //! Shows a deadlock: two threads take two locks in opposite order, so each holds what the other one waits for, and neither
-//! ever goes on. They do it in a child process; the parent notices that it does not end, and kills it. No terminal hangs.
+//! ever goes on. This happens in a child process; the parent notices that it does not end, and kills it. So your terminal
+//! does not hang.
 //!
 //! `cargo run -p lock --example deadlock`. See also: `lock_order`, the cure.
 
@@ -15,7 +16,7 @@ fn run_proc(report: IpcSender<String>) {
 
     let run_thread = |name: &str, first: (&str, &Mutex<()>), second: (&str, &Mutex<()>)| {
         let _held = first.1.lock().unwrap();
-        both_hold_one.wait(); // without this line it would happen only now and then
+        both_hold_one.wait(); // without this line, the deadlock would happen only now and then
         let line = format!("thread {name} holds {}, waits for {}", first.0, second.0);
         report.send(line).expect("the parent listens");
         let _blocked = timeline::blocked(format_args!("{}, and holds {}", second.0, first.0)); // for TIMELINE=1

@@ -1,5 +1,5 @@
-//! Shows the cure for the deadlock: every thread takes the locks in the same order, here by the number of the account,
-//! whatever it wants to do with them.
+//! Shows how to prevent the deadlock: every thread takes the locks in the same order, here by account number, whatever it
+//! wants to do with them.
 //!
 //! `cargo run -p lock --example lock_order`. See also: `deadlock`.
 
@@ -9,7 +9,7 @@ const ROUNDS: u32 = 100_000;
 
 /// Moves 1 from one account to another. It needs both locks, and another thread may want the same two the other way round.
 fn transfer(accounts: &[Mutex<i64>], from: usize, to: usize) {
-    // The smaller number first. Nobody who holds the larger one waits for the smaller one, so there is no circle.
+    // The smaller number first. No thread that holds the larger one waits for the smaller one, so there is no cycle.
     let mut low = accounts[from.min(to)].lock().unwrap();
     let mut high = accounts[from.max(to)].lock().unwrap();
     let (from, to) = if from < to {

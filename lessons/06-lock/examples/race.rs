@@ -1,7 +1,7 @@
-//! Shows a race: without a lock, updates are lost. To count is to read and then to write; what another thread writes in
-//! between is overwritten. How many updates that costs differs from run to run; that it costs some does not.
+//! Shows a race: without a lock, updates are lost. Counting means reading and then writing; what another thread writes in
+//! between is overwritten. The number of lost updates differs from run to run, but some are lost every time.
 //!
-//! `cargo run -p lock --example race`. See also: the lesson, where a lock forbids it.
+//! `cargo run -p lock --example race`. See also: the lesson, where a lock prevents this.
 //!
 //! The tutorial's `balance` would not show it: +n and -n cancel out, and since 3.10 Python does not switch threads inside
 //! `change_it`. A counter shows every update that is lost.

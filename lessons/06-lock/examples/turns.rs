@@ -19,7 +19,7 @@ fn run_thread(balance: &Mutex<u32>) {
 
         let _span = timeline::span("lock");
         *balance += 1;
-        thread::sleep(Duration::from_millis(40)); // long work under a lock: better not
+        thread::sleep(Duration::from_millis(40)); // long work under a lock: avoid this
     } // the guard is dropped, and the thread that waits goes on
 }
 

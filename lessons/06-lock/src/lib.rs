@@ -1,6 +1,7 @@
 //! What the compiler refuses. `cargo test --doc` in this folder tries each of these; Python runs all of them.
 //!
-//! Changing the balance without the lock (E0368). What lies inside can only be reached through `lock()`.
+//! Changing the balance without the lock (E0368). While the mutex is shared, its contents can be reached only through
+//! `lock()`.
 //!
 //! ```compile_fail,E0368
 //! let mut balance = std::sync::Mutex::new(0);

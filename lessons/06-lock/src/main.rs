@@ -1,8 +1,8 @@
-//! Lesson 06: two threads change one balance, 100,000 times each, under a lock, and it ends as 0 every time.
+//! Lesson 06: two threads change one balance, 100,000 times each, under a lock, and at the end it is always 0.
 //!
-//! In Python the lock lies *beside* `balance`, and nothing stops code that forgets `acquire`. In Rust the balance lies
-//! *inside* the lock. The only way to it is `lock()`, which returns a guard; when the guard goes out of scope, the lock is
-//! released. Python: `lock.acquire()`, `lock.release()`.
+//! In Python the lock is separate from `balance`, and nothing stops code that forgets `acquire`. In Rust the balance is
+//! *inside* the lock. As long as threads share it, the only way to reach it is `lock()`, which returns a guard; when the
+//! guard goes out of scope, the lock is released. Python: `lock.acquire()`, `lock.release()`.
 //!
 //!     $ cargo run --bin 06-lock
 //!     acquire and release: balance = 0
@@ -21,7 +21,7 @@ fn change_it(balance: &mut i64, n: i64) {
 /// As in the tutorial: acquire, change, release.
 fn run_thread(lock: &Mutex<i64>, n: i64) {
     for _ in 0..100_000 {
-        // lock.acquire(). It would return Err if a thread had panicked while it held the lock.
+        // lock.acquire(). `lock()` returns Err if another thread has panicked while it held the lock.
         let mut balance = lock.lock().unwrap();
         change_it(&mut balance, n);
         // lock.release(). From here on there is no `balance`; using it would not compile.
@@ -36,7 +36,8 @@ fn run_thread_with_guard(lock: &Mutex<i64>, n: i64) {
     }
 }
 
-/// Lets two threads change one balance. When both have ended, nobody shares it any more, and it comes out of the lock.
+/// Lets two threads change one balance. When both have ended, it is no longer shared, and `into_inner` takes it out of the
+/// lock.
 fn in_two_threads(run: fn(&Mutex<i64>, i64)) -> i64 {
     let balance = Mutex::new(0); // the balance and its lock are one value
     crossbeam::scope(|s| {

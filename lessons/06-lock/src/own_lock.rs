@@ -1,8 +1,8 @@
-//! Exercise 3: a lock of your own is tried here.
+//! Exercise 3: here the lock that you write is tested.
 //!
-//! A lock that lets two threads in does so only if a thread is interrupted at exactly the wrong place, perhaps once in a
-//! million times. That is too seldom for a test. Here every step is such a place: before it reads or writes, a thread
-//! pauses now and then and lets the other one run.
+//! A faulty lock lets two threads in only if a thread is interrupted at exactly the wrong place, perhaps once in a million
+//! times. That is too rare for a test. Here every step is such a place: before a thread reads or writes, it pauses now and
+//! then and lets the other one run.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
@@ -34,8 +34,9 @@ impl Deref for Flag {
 
 static FLAG_STEPS: AtomicU64 = AtomicU64::new(0);
 
-/// Lets two threads count under the lock that `acquire` takes. The lock is to be held as long as what `acquire` returns is
-/// alive. Prints how far they came, and how far they should have come: a little more than 2000, and different each time.
+/// Lets two threads count under the lock that `acquire` takes. The lock must be held as long as the value that `acquire`
+/// returns is alive. Prints how far they counted, and how far they should have counted: a little more than 2000, and
+/// different each time.
 pub fn count_under<G>(acquire: impl Fn() -> G + Sync) {
     let counter = AtomicU64::new(0);
     let rounds = 1000 + random() % 100;
@@ -57,7 +58,7 @@ pub fn count_under<G>(acquire: impl Fn() -> G + Sync) {
     println!("own lock: counter = {} of {}", counter.into_inner(), 2 * rounds);
 }
 
-/// One time in eight.
+/// Pauses one time in eight.
 fn pause_now_and_then() {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(random());

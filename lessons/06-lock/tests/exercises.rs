@@ -40,7 +40,7 @@ fn exercise_1() {
             return;
         }
     }
-    panic!("10 runs took exactly the same turns, {turns:?}: were they counted?");
+    panic!("10 runs printed exactly the same numbers of turns, {turns:?}: were they really counted?");
 }
 
 #[test]
@@ -49,9 +49,9 @@ fn exercise_2() {
     let exercise = Exercise::new(
         env!("CARGO_BIN_EXE_06-lock"),
         "a lock is poisoned by a panic *while its guard is alive*. `*lock.lock().unwrap() += 5;` drops the guard at the\n\
-         end of the statement; `let mut balance = lock.lock().unwrap();` keeps it. `join` both threads: a scope is an\n\
-         `Err` itself if a thread panicked that was not joined. The `Err` that `lock()` then returns holds the guard:\n\
-         `into_inner()`.",
+         end of the statement; `let mut balance = lock.lock().unwrap();` keeps it. `join` both threads: the scope\n\
+         itself returns an `Err` if a thread that was not joined has panicked. The `Err` that `lock()` then returns\n\
+         contains the guard: get it with `into_inner()`.",
     );
     let run = exercise.run();
     assert_eq!(run.lines().last(), Some(&"poisoned: balance = 5"), "the last line");
@@ -59,7 +59,7 @@ fn exercise_2() {
     assert_eq!(panics, 2, "two threads should panic");
     assert!(
         !run.stderr.contains("thread 'main'"),
-        "two threads should panic beside `main`, but `main` did so itself"
+        "two threads other than `main` should panic, but `main` itself panicked"
     );
     assert!(
         run.stderr.contains("PoisonError"),
@@ -73,8 +73,8 @@ fn exercise_3() {
     let exercise = Exercise::new(
         env!("CARGO_BIN_EXE_06-lock"),
         "to read `false` and to write `true` must be one step, or two threads can both read `false`:\n\
-         `compare_exchange(false, true, Acquire, Relaxed)` is one, and so is `swap`. While that fails, call\n\
-         `thread::yield_now()` and try again. Store `false`, with `Release`, in the `Drop` of your guard.",
+         `compare_exchange(false, true, Acquire, Relaxed)` is one step, and so is `swap`. As long as it fails,\n\
+         call `thread::yield_now()` and try again. Store `false`, with `Release`, in the `Drop` of your guard.",
     );
     let mut goals = HashSet::new();
     // A bad lock loses some two hundred updates in each run. On a very busy machine, where the two threads hardly meet, a
@@ -94,6 +94,6 @@ fn exercise_3() {
     }
     assert!(
         goals.len() > 1,
-        "five runs had the same goal: is it `lock::count_under` that prints the line?"
+        "five runs had the same goal: does `lock::count_under` really print the line?"
     );
 }

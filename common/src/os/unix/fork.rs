@@ -1,8 +1,8 @@
 //! Unix: what happens when this program calls `fork`.
 //!
-//! A copy has all of its parent's descriptors and handles, but no part in its processes: it must not end or disturb what its
-//! handles stand for. Invariants: no fork happens while a [`ForkGuard`] lives; in a copy, [`generation`] is another. Called by
-//! `crate::spawn`, `process` and `pool`.
+//! A copy has all of its parent's descriptors and handles, but must not use its parent's processes: it must not end or disturb
+//! what the handles stand for. Invariants: no fork happens while a [`ForkGuard`] lives; in a copy, [`generation`] is
+//! different. Called by `crate::spawn`, `process` and `pool`.
 
 use nix::libc;
 use std::sync::Once;

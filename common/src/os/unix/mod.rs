@@ -27,7 +27,7 @@ pub(crate) fn borrow(handle: &impl AsHandle) -> BorrowedHandle<'_> {
     handle.as_fd()
 }
 
-/// Signals that follow from what a process did.
+/// Signals that a process causes itself, by a fault.
 pub(super) const FAULTS: [i32; 7] = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP];
 
 /// Which file is open behind a descriptor.

@@ -1,7 +1,7 @@
 //! Unix: processes that this one started, and the one that started this one.
 //!
-//! Invariant: a child's number cannot go to a stranger before its end was noticed here, under the lock; so a signal never
-//! hits a stranger. An end is learnt from the system, never from a pipe that another process may hold open. Called by
+//! Invariant: a child's pid cannot be reused before its end has been noticed here, under the lock; so a signal never reaches
+//! an unrelated process. An end is learnt from the system, never from a pipe that another process may hold open. Called by
 //! `crate::spawn`, `process` and `pool`.
 
 use super::{AsHandle, BorrowedHandle, OwnedHandle, poll_timeout};
@@ -65,8 +65,8 @@ impl Process {
         *exit
     }
 
-    /// As [`wait`](Process::wait), but tells too when it is stopped (by SIGSTOP and the like) and when it goes on. (Not on
-    /// macOS, where WNOWAIT is not reliable.) No descriptor is needed for this.
+    /// Like [`wait`](Process::wait), but also reports when the process is stopped (by SIGSTOP and the like) and when it is
+    /// continued. (Not on macOS, where WNOWAIT is not reliable.) No descriptor is needed for this.
     pub fn wait_for_change(&self) -> Change {
         let changes = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED;
         while !cfg!(target_vendor = "apple") && self.try_wait().is_none() {
@@ -86,7 +86,8 @@ impl Process {
         Change::Ended(self.wait())
     }
 
-    /// Waits until the process has ended, `pipe` can be read, or the deadline is there: in this order, if it is more than one.
+    /// Waits until the process has ended, `pipe` can be read, or the deadline has passed; if several are true, the first of
+    /// these is returned.
     pub fn wait_event(&self, pipe: Option<BorrowedHandle>, deadline: Option<Instant>) -> Event {
         let watch = self.watch();
         loop {
@@ -94,7 +95,7 @@ impl Process {
                 return Event::Ended(exit);
             }
             let left = time_left(deadline);
-            // If the system does not tell of the end, it is asked again and again.
+            // If the system cannot report the end, it is polled.
             let sleep = watch.as_ref().map_or(left.min(Duration::from_millis(1)), |_| left);
             let ends = [pipe, watch.as_ref().ok().map(AsHandle::as_fd)].into_iter().flatten();
             let mut ends: Vec<_> = ends.map(|end| PollFd::new(end, PollFlags::POLLIN)).collect();
@@ -166,7 +167,7 @@ fn child_state(pid: Pid, options: i32) -> nix::Result<i32> {
     Ok(if info.si_signo == 0 { 0 } else { info.si_code })
 }
 
-/// Does any process of this number live? A child of this one that has ended does not.
+/// Is there a living process with this pid? A child of this process that has ended does not count.
 pub(crate) fn process_lives(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().filter(|&pid| pid > 0).map(Pid::from_raw) else {
         return false;
@@ -177,7 +178,8 @@ pub(crate) fn process_lives(pid: u32) -> bool {
     }
 }
 
-/// Returns what ends this process if this thread, which began with it, is gone by then. (musl does not tell.)
+/// Returns a function that ends this process if its first thread, which calls this, has ended by then. (musl does not report
+/// that.)
 pub(crate) fn exit_without_this_thread() -> impl Fn() + Send {
     // SAFETY: a question.
     let thread = unsafe { libc::pthread_self() as usize };
@@ -216,7 +218,7 @@ impl Parent {
             let lives = self.watch.as_ref().is_some_and(|watch| {
                 poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], poll_timeout(left)) == Ok(0)
             });
-            // Another parent instead; 0 is one in another namespace of numbers.
+            // It has another parent now; 0 stands for a parent in another pid namespace.
             if !lives && ![self.pid, Pid::from_raw(0)].contains(&getppid()) {
                 return true;
             }

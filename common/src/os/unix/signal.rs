@@ -7,7 +7,7 @@
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigaction};
 
-/// While it lives, its thread gets none of some signals.
+/// While this lives, some signals are blocked in its thread.
 pub(crate) struct Masked {
     old: SigSet,
     /// Signals that its own system calls may raise. Those that were pending before are not ours to take.
@@ -25,12 +25,12 @@ fn mask(signals: SigSet) -> Masked {
     }
 }
 
-/// No signal at all: no system call is interrupted.
+/// Blocks all signals, so that no system call is interrupted.
 pub(crate) fn mask_signals() -> Masked {
     mask(SigSet::all())
 }
 
-/// Writing to a pipe without a reader is an error, and no signal.
+/// Writing to a pipe without a reader becomes an error, without a signal.
 pub(crate) fn mask_sigpipe() -> Masked {
     mask(Signal::SIGPIPE.into())
 }
@@ -55,8 +55,9 @@ fn pending() -> SigSet {
     }
 }
 
-/// In a process that was started with SIGINT blocked: lets it come, and does nothing then. Programs that this process starts
-/// have the default again, as after any `exec`; if SIGINT is ignored already, that was decided elsewhere, and holds in them.
+/// In a process that was started with SIGINT blocked: unblocks it, with a handler that does nothing. Programs that this
+/// process starts have the default again, as after any `exec`; if SIGINT is ignored already, that was decided elsewhere, and
+/// holds in them.
 pub(super) fn withstand_interrupts() {
     if !SigSet::thread_get_mask().is_ok_and(|mask| mask.contains(Signal::SIGINT)) {
         return;

@@ -30,8 +30,8 @@ use std::sync::OnceLock;
 /// The first descriptor after the standard streams.
 const FIRST: RawFd = 3;
 
-/// Runs this program again, as what `role` says: [`inherited`] reads it back. `pass` are pipe ends (and the like) for it, in an
-/// order that both sides know; `stdio` is its standard input, output and error, where they are not to be its parent's. The
+/// Runs this program again, in the given `role`, which [`inherited`] reads back. `pass` are pipe ends (and the like) for it,
+/// in an order that both sides know; `stdio` is its standard input, output and error, where they differ from its parent's. The
 /// caller keeps its own copies. Ctrl-C may be ignored by it.
 pub(crate) fn spawn(
     role: &str,
@@ -152,8 +152,8 @@ fn program() -> io::Result<&'static Path> {
 #[cfg(not(target_os = "linux"))]
 use env::current_exe as program;
 
-/// Does it run with the rights of another user than the one who started it? Then its environment and descriptors come from one
-/// who must not decide what it does.
+/// Does it run with the rights of another user than the one who started it? Then its environment and descriptors come from a
+/// user who must not control it.
 fn has_others_rights() -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     // SAFETY: a question.
@@ -163,8 +163,8 @@ fn has_others_rights() -> bool {
     return unsafe { libc::issetugid() } != 0;
 }
 
-/// A program that was started without standard streams must not take them for the first files that it opens. Rust's standard
-/// library sees to that before `main`; this is for what runs earlier.
+/// In a program that was started without standard streams, the first files that it opens must not become its standard streams.
+/// Rust's standard library sees to that before `main`; this is for what runs earlier.
 pub(crate) fn fill_standard_streams() {
     let null = || std::fs::OpenOptions::new().read(true).write(true).open("/dev/null");
     // A new descriptor has the lowest number that is free.
@@ -198,8 +198,8 @@ pub(crate) fn inherited() -> Result<Option<Inherited>, &'static str> {
     Ok(Some(Inherited { role, parent, handles }))
 }
 
-/// Without its descriptors a child has no role. It must not take itself for its parent either. (If the variable names another
-/// parent, it was made for another process, which could not take it out of the environment.)
+/// Without its descriptors a child cannot play its role; it must not run as if it were the parent either. (If the variable
+/// names another parent, it was made for another process, which could not take it out of the environment.)
 const MISSING: &str =
     "the descriptors that its parent passed to it are not there. Were they closed before common::init()?";
 

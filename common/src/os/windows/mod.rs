@@ -48,7 +48,7 @@ pub(crate) fn exit_without_this_thread() -> impl Fn() + Send {
     || {}
 }
 
-/// What a function of the system says of its success: 0 is failure.
+/// Turns the return value of a Windows function into a result: 0 means failure.
 pub(super) fn check(outcome: i32) -> io::Result<()> {
     if outcome == 0 {
         Err(io::Error::last_os_error())

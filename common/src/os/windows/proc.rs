@@ -66,7 +66,8 @@ impl Process {
         Change::Ended(self.wait())
     }
 
-    /// Waits until the process has ended, `pipe` can be read, or the deadline is there: in this order, if it is more than one.
+    /// Waits until the process has ended, `pipe` can be read, or the deadline has passed; if several are true, the first of
+    /// these is returned.
     pub fn wait_event(&self, pipe: Option<BorrowedHandle>, deadline: Option<Instant>) -> Event {
         // A pipe cannot be waited for; it is looked at, often at first.
         let mut pause = Duration::from_millis(1);
@@ -121,7 +122,7 @@ impl Parent {
 
 /// Waits until a process has ended. False: `timeout` is over.
 pub(super) fn wait_ended(process: &OwnedHandle, timeout: Duration) -> bool {
-    // The longest time stands forever.
+    // INFINITE, the largest value, means that there is no limit.
     let millis = timeout.as_nanos().div_ceil(1_000_000).min(u128::from(INFINITE)) as u32;
     // SAFETY: the handle is open during the call.
     match unsafe { WaitForSingleObject(process.as_raw_handle(), millis) } {

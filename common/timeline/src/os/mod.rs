@@ -1,5 +1,5 @@
-//! What the timeline needs of the system: a clock that all processes of a run share, a call when this process ends or was
-//! forked, the width of the terminal.
+//! What the timeline needs of the system: a clock that all processes of a run share, a callback when this process ends or has
+//! been forked, the width of the terminal.
 //!
 //! Every `unsafe` block of the crate is in this folder. `unix` and `windows` offer the same functions.
 
