@@ -60,7 +60,7 @@ impl Shared {
     pub fn new(workers: usize, max_tasks: u64, least: usize, (bell, sleeper): (Ringer, Sleeper)) -> Shared {
         let unobserved = Arc::new(Unobserved::default());
         Shared {
-            queue: Mutex::new(Queue::new(workers, max_tasks, least, unobserved.clone())),
+            queue: Mutex::new(Queue::new(workers, max_tasks, least)),
             inbox: Mutex::new(Inbox::default()),
             changed: Condvar::new(),
             shutting_down: AtomicBool::new(false),
@@ -128,7 +128,7 @@ impl Shared {
                 self.shutting_down.store(true, SeqCst);
             }
             drop(queue);
-            let delivered = out.flush();
+            let delivered = out.flush(&self.unobserved);
             // Handlers are dropped by now: `join` knows of failures that nobody will ask for.
             self.delivered.fetch_add(delivered, SeqCst);
             if delivered > 0 {

@@ -7,20 +7,12 @@ use crate::os::generation;
 use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard};
 use crate::timeline;
 use std::fmt;
-use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// The outcome of some items.
-pub(super) enum Outcome {
-    /// The values of as many consecutive items, packed, and where they lie in the bytes that are delivered.
-    Values(u32, Range<usize>),
-    /// The packed value of one item, a large one: too much to be copied.
-    Large(Vec<u8>),
-    /// One item has no value.
-    Failed(Failure),
-}
+/// What came of some consecutive items: their values, packed; or why one has none.
+pub(super) type Outcome = Result<Packed, Box<Failure>>;
 
 /// Failures whose handles were dropped before anybody asked for the result: `join` reports them.
 #[derive(Default)]
@@ -45,19 +37,15 @@ impl Unobserved {
 /// Why items have no value. A failure that is dropped before anybody has looked at it is counted as unobserved.
 pub(super) struct Failure {
     error: Error,
-    count: usize,
     unobserved: Option<Arc<Unobserved>>,
 }
 
 impl Failure {
-    pub fn new(error: Error, unobserved: &Arc<Unobserved>) -> Failure {
+    pub fn new(error: Error, unobserved: &Arc<Unobserved>) -> Box<Failure> {
         // A pool that is terminated fails what is left, and everybody knows.
         let known = matches!(error, Error::Terminated);
-        Failure {
-            error,
-            count: 1,
-            unobserved: (!known).then(|| unobserved.clone()),
-        }
+        let unobserved = (!known).then(|| unobserved.clone());
+        Box::new(Failure { error, unobserved })
     }
 
     pub fn observe(&mut self) -> Error {
@@ -71,7 +59,7 @@ impl Drop for Failure {
         if let Some(unobserved) = self.unobserved.take() {
             let mut noted = unobserved.lock();
             let (count, _) = noted.get_or_insert_with(|| (0, self.error.clone()));
-            *count += self.count;
+            *count += 1;
         }
     }
 }
@@ -110,11 +98,11 @@ impl ResultHandler {
         Ok(self.lock())
     }
 
-    /// Takes the outcome of the item at `index` (and of those after it). Returns true if a thread waits, its results are now
-    /// ready, and it has to be woken.
-    pub fn deliver(&self, index: usize, outcome: Outcome, bytes: &[u8]) -> bool {
+    /// Takes what came of `count` items, the first of which is at `index`. True: somebody waits, there is now what they wait for,
+    /// and they are to be woken.
+    pub fn deliver(&self, index: usize, count: u32, outcome: Outcome) -> bool {
         let mut results = self.lock();
-        results.add(index, outcome, bytes);
+        results.add(index, count, outcome);
         let wake = self.watched.load(Relaxed) & WATCHED != 0 && results.ready();
         if wake {
             self.watched.fetch_and(!WATCHED, Relaxed);
@@ -131,7 +119,10 @@ impl ResultHandler {
     pub fn take(&self, wait: bool) -> Result<Vec<Arrived>, Error> {
         let mut results = if wait { self.wait(None)? } else { self.ours()? };
         match &mut *results {
-            Results::Stream(arrived) => Ok(std::mem::take(arrived)),
+            Results::Many(many) => {
+                many.done = 0;
+                Ok(std::mem::take(&mut many.arrived))
+            }
             _ => Ok(Vec::new()),
         }
     }
@@ -155,7 +146,7 @@ impl ResultHandler {
         let waited = self.changed.wait_timeout_while(results, limit, not_ready);
         let (results, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            let what = if let Results::Map(_) = *results {
+            let what = if let Results::Many(_) = *results {
                 "the map"
             } else {
                 "the task"
@@ -170,63 +161,57 @@ impl ResultHandler {
 }
 
 pub(super) enum Results {
-    /// Of one task: it is not done.
-    Waiting,
-    Value(Packed),
-    Failed(Box<Failure>),
-    Map(Box<Map>),
-    /// Of an `imap`, as they come.
-    #[expect(clippy::box_collection)] // a million tasks would be larger
-    Stream(Box<Vec<Arrived>>),
+    /// Of one task, when it is done.
+    One(Option<Outcome>),
+    Many(Box<Many>),
 }
 
-/// An item's place, and its packed value, or why there is none.
-pub(super) type Arrived = (usize, Result<Packed, Failure>);
+/// The results of a `map`, or of an `imap`.
+#[derive(Default)]
+pub(super) struct Many {
+    /// How many a waiting thread waits for: all of a map; of an imap, any.
+    expected: usize,
+    done: usize,
+    /// As they came.
+    arrived: Vec<Arrived>,
+}
+
+/// The first item's place, and the packed values from there on; or why that one has none.
+pub(super) type Arrived = (usize, Outcome);
 
 impl Results {
-    /// Of a map with this number of items.
-    pub fn map(expected: usize) -> Results {
-        let map = Map {
+    /// Of more items than one; a waiting thread waits for so many.
+    pub fn many(expected: usize) -> Results {
+        let (done, arrived) = (0, Vec::new());
+        Results::Many(Box::new(Many {
             expected,
-            ..Map::default()
-        };
-        Results::Map(Box::new(map))
+            done,
+            arrived,
+        }))
     }
 
-    fn add(&mut self, index: usize, outcome: Outcome, bytes: &[u8]) {
-        match (self, outcome) {
-            (Results::Map(map), outcome) => map.add(index, outcome, bytes),
-            (Results::Stream(arrived), Outcome::Values(_, range)) => {
-                let mut bytes = &bytes[range];
-                for index in index.. {
-                    let Some((_, rest)) = split_item(bytes) else { break };
-                    arrived.push((index, Ok(bytes[..bytes.len() - rest.len()].into())));
-                    bytes = rest;
-                }
+    fn add(&mut self, index: usize, count: u32, outcome: Outcome) {
+        match self {
+            Results::One(one) => *one = Some(outcome),
+            Results::Many(many) => {
+                many.done += count as usize;
+                many.arrived.push((index, outcome));
             }
-            (Results::Stream(arrived), Outcome::Large(item)) => arrived.push((index, Ok(item.into()))),
-            (Results::Stream(arrived), Outcome::Failed(failure)) => arrived.push((index, Err(failure))),
-            (one, Outcome::Values(_, range)) => *one = Results::Value(bytes[range].into()),
-            (one, Outcome::Large(item)) => *one = Results::Value(item.into()),
-            (one, Outcome::Failed(failure)) => *one = Results::Failed(Box::new(failure)),
         }
     }
 
     /// Are the results that a waiting thread waits for there?
     fn ready(&self) -> bool {
         match self {
-            Results::Waiting => false,
-            Results::Value(_) | Results::Failed(_) => true,
-            Results::Map(map) => map.expected == map.done,
-            Results::Stream(arrived) => !arrived.is_empty(),
+            Results::One(one) => one.is_some(),
+            Results::Many(many) => many.done >= many.expected,
         }
     }
 
     /// What `get` returns for a task.
     pub fn value<R: Message>(&mut self) -> Result<R, Error> {
         match self {
-            Results::Value(value) => decode_first(value),
-            Results::Failed(failure) => Err(failure.observe()),
+            Results::One(Some(outcome)) => decode_first(outcome),
             _ => unreachable!("it was waited for"),
         }
     }
@@ -234,14 +219,15 @@ impl Results {
     /// What `get` returns for a map.
     pub fn values<R: Message>(&mut self) -> Result<Vec<R>, Error> {
         match self {
-            Results::Map(map) => map.values(),
+            Results::Many(many) => many.values(),
             _ => unreachable!("it is a map"),
         }
     }
 }
 
 /// Decodes the first of some packed values.
-pub(super) fn decode_first<R: Message>(packed: &[u8]) -> Result<R, Error> {
+pub(super) fn decode_first<R: Message>(outcome: &mut Outcome) -> Result<R, Error> {
+    let packed = outcome.as_mut().map_err(|failure| failure.observe())?;
     decode_item(split_item(packed).unwrap_or_default().0)
 }
 
@@ -250,56 +236,24 @@ fn decode_item<R: Message>(value: &[u8]) -> Result<R, Error> {
     decode(value).map_err(|message| Error::decode("the result of a task", message))
 }
 
-/// The results of a `map`.
-#[derive(Default)]
-pub(super) struct Map {
-    /// How many results are expected.
-    expected: usize,
-    done: usize,
-    /// The first item's place, and the packed values from there on, as they came.
-    pieces: Vec<(usize, Box<[u8]>)>,
-    /// The failed item with the lowest index; it also counts the other failures.
-    failed: Option<(usize, Failure)>,
-}
-
-impl Map {
-    fn add(&mut self, index: usize, outcome: Outcome, bytes: &[u8]) {
-        match outcome {
-            Outcome::Values(count, range) => {
-                self.done += count as usize;
-                self.pieces.push((index, bytes[range].into()));
-            }
-            Outcome::Large(item) => {
-                self.done += 1;
-                self.pieces.push((index, item.into()));
-            }
-            Outcome::Failed(failure) => {
-                self.done += 1;
-                let (mut lowest, mut other) = ((index, failure), self.failed.take());
-                if let Some(other) = &mut other {
-                    if other.0 < lowest.0 {
-                        std::mem::swap(other, &mut lowest);
-                    }
-                    lowest.1.count += other.1.count;
-                    other.1.observe();
-                }
-                self.failed = Some(lowest);
-            }
-        }
-    }
-
+impl Many {
     fn values<R: Message>(&mut self) -> Result<Vec<R>, Error> {
         let failed = |index, error| Error::Item {
             index,
             source: Arc::new(error),
         };
-        if let Some((index, failure)) = &mut self.failed {
-            return Err(failed(*index, failure.observe()));
+        self.arrived.sort_unstable_by_key(|arrived| arrived.0);
+        // The first one counts for all.
+        let errors = self
+            .arrived
+            .iter_mut()
+            .filter_map(|(index, outcome)| Some((*index, outcome.as_mut().err()?.observe())));
+        if let Some((index, error)) = errors.reduce(|first, _| first) {
+            return Err(failed(index, error));
         }
-        self.pieces.sort_unstable_by_key(|piece| piece.0);
         let mut results = Vec::with_capacity(self.done);
-        for (_, piece) in &self.pieces {
-            let mut rest = &piece[..];
+        for (_, values) in &self.arrived {
+            let mut rest = values.as_deref().unwrap_or_default();
             while let Some((item, others)) = split_item(rest) {
                 let index = results.len();
                 results.push(decode_item(item).map_err(|error| failed(index, error))?);

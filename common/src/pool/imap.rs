@@ -5,8 +5,7 @@
 //! do not run out of items while the caller handles results.
 
 use super::Pool;
-use super::handles::{Arrived, Failure, ResultHandler, Results, decode_first};
-use super::items::Packed;
+use super::handles::{Arrived, Outcome, ResultHandler, Results, decode_first};
 use crate::error::Error;
 use crate::message::Message;
 use crate::sync::Instant;
@@ -75,18 +74,15 @@ pub struct Imap<'pool, A, R, I> {
     panic: Option<Box<dyn Any + Send>>,
     handler: Arc<ResultHandler>,
     /// Results that have arrived, by the index of their item.
-    arrived: BTreeMap<usize, Result<Packed, Failure>>,
+    arrived: BTreeMap<usize, Outcome>,
     /// Whether a result waits for those before it.
     ordered: bool,
-    /// Items taken, items that came back, and items yielded.
+    /// Items taken, and items yielded.
     taken: usize,
-    returned: usize,
     yielded: usize,
     /// Bytes of what was sent and of what came back.
     sent_bytes: usize,
     returned_bytes: usize,
-    /// How many items may be ahead: it grows as results come back.
-    window: usize,
     quick: bool,
 }
 
@@ -107,25 +103,24 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
             f,
             input: Some(input),
             panic: None,
-            handler: ResultHandler::new(Results::Stream(Box::default())),
+            handler: ResultHandler::new(Results::many(1)),
             arrived: BTreeMap::new(),
             ordered,
             taken: 0,
-            returned: 0,
             yielded: 0,
             sent_bytes: 0,
             returned_bytes: 0,
-            window: 2 * pool.processes(),
             quick: false,
         }
     }
 
-    /// How many items may be taken and not yielded: fewer if they or their results are large.
+    /// How many items may be taken and not yielded: more as results come back, fewer if they or their results are large.
     fn limit(&self) -> usize {
         let average = |bytes: usize, count: usize| bytes.checked_div(count).unwrap_or(0);
-        let each = average(self.sent_bytes, self.taken) + average(self.returned_bytes, self.returned);
+        let returned = self.yielded + self.arrived.len();
+        let each = average(self.sent_bytes, self.taken) + average(self.returned_bytes, returned);
         let least = 2 * self.pool.processes();
-        (AHEAD_BYTES / each.max(1)).min(self.window).max(least)
+        (AHEAD_BYTES / each.max(1)).min(AHEAD).min(least + returned).max(least)
     }
 
     fn ahead(&self) -> usize {
@@ -141,31 +136,19 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
     /// Takes in what has come.
     fn receive(&mut self, wait: bool) -> Result<(), Error> {
         let arrived = self.handler.take(wait)?;
-        self.returned += arrived.len();
         let bytes = |(_, value): &Arrived| value.as_ref().map_or(0, |packed| packed.len());
         self.returned_bytes += arrived.iter().map(bytes).sum::<usize>();
-        self.window = (self.window + arrived.len()).min(AHEAD);
         self.arrived.extend(arrived);
         Ok(())
     }
 }
 
 impl<A: Message, R: Message, I: Iterator<Item = A>> Imap<'_, A, R, I> {
-    /// Nothing more comes: this is a forked copy.
-    fn end_with(&mut self, error: Error) -> Option<Result<R, Error>> {
-        self.input = None;
-        self.returned = self.taken;
-        Some(Err(error))
-    }
-
     /// Reads items from the input, and submits each at once: one item, or several if they can be read quickly.
     fn feed(&mut self) {
         let start = Instant::now();
-        let count = if self.quick {
-            BATCH.min(self.limit().saturating_sub(self.ahead())).max(1)
-        } else {
-            1
-        };
+        let most = if self.quick { BATCH } else { 1 };
+        let count = self.limit().saturating_sub(self.ahead()).clamp(1, most);
         for _ in 0..count {
             let Some(input) = &mut self.input else { return };
             match catch_unwind(AssertUnwindSafe(|| input.next())) {
@@ -189,23 +172,24 @@ impl<A: Message, R: Message, I: Iterator<Item = A>> Iterator for Imap<'_, A, R, 
 
     fn next(&mut self) -> Option<Result<R, Error>> {
         loop {
-            if !self.has_next() && self.returned < self.taken {
-                if let Err(error) = self.receive(false) {
-                    return self.end_with(error);
+            let outstanding = self.arrived.len() < self.ahead();
+            let may_feed = self.input.is_some() && self.ahead() < self.limit();
+            if outstanding && !self.has_next() {
+                if let Err(error) = self.receive(!may_feed) {
+                    self.input = None; // this is a forked copy: nothing more comes
+                    self.taken = self.yielded + self.arrived.len();
+                    return Some(Err(error));
                 }
             }
             let has_next = self.has_next();
-            let may_feed = self.input.is_some() && self.ahead() < self.limit();
             if may_feed && (!has_next || (self.quick && self.ahead() < self.limit() / 2)) {
                 self.feed();
             } else if has_next {
                 self.yielded += 1;
-                let (_, value) = self.arrived.pop_first()?;
-                return Some(value.map_or_else(|mut failure| Err(failure.observe()), |packed| decode_first(&packed)));
-            } else if self.returned == self.taken {
+                let (_, mut outcome) = self.arrived.pop_first()?;
+                return Some(decode_first(&mut outcome));
+            } else if !outstanding {
                 return self.panic.take().map(|panic| resume_unwind(panic));
-            } else if let Err(error) = self.receive(true) {
-                return self.end_with(error);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::os::Owner;
 use crate::spawn::{self, Call};
 use crate::timeline;
 use collector::Shared;
-use handles::{Failure, Outcome, ResultHandler, Results};
+use handles::{Failure, ResultHandler, Results};
 use items::{Packed, push_item};
 use job::Job;
 use std::fmt;
@@ -255,7 +255,7 @@ impl Pool {
     ///
     /// Errors are reported by [`AsyncResult::get`] or, if the handle is dropped first, by [`ClosedPool::join`].
     pub fn apply_async<A: Message, R: Message>(&self, f: fn(A) -> R, arg: A) -> AsyncResult<R> {
-        let handler = ResultHandler::new(Results::Waiting);
+        let handler = ResultHandler::new(Results::One(None));
         let number = self.applied.fetch_add(1, Relaxed); // a single result needs no index; this number is for the timeline
         self.submit_one(f, &arg, number, handler.clone());
         AsyncResult {
@@ -306,7 +306,7 @@ impl Pool {
         // As Python: four chunks for each worker.
         let chunksize = chunksize.unwrap_or(count.div_ceil(4 * self.processes));
         let chunksize = chunksize.clamp(1, u32::MAX as usize);
-        let handler = ResultHandler::new(Results::map(count));
+        let handler = ResultHandler::new(Results::many(count));
         let (mut chunk, mut first) = (Vec::new(), 0);
         let submit = |chunk: &mut Vec<u8>, items: Range<usize>| {
             if !items.is_empty() {
@@ -382,7 +382,7 @@ impl Pool {
     /// An item that cannot be submitted.
     fn refuse(&self, error: Error, index: usize, handler: &ResultHandler) {
         let failure = Failure::new(error, &self.shared.unobserved);
-        if handler.deliver(index, Outcome::Failed(failure), &[]) {
+        if handler.deliver(index, 1, Err(failure)) {
             handler.wake();
         }
     }

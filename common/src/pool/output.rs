@@ -1,42 +1,41 @@
 //! What has to be done when the queue's lock is free again: bells to ring, results to deliver.
 
-use super::handles::{Outcome, ResultHandler};
+use super::handles::{Failure, ResultHandler, Unobserved};
+use super::items::Packed;
 use super::system::Link;
+use crate::error::Error;
 use std::sync::Arc;
+
+/// Where an outcome goes: a handler, and the place of the first item there; how many items it is of; and the outcome.
+type Completion = (Arc<ResultHandler>, usize, u32, Result<Packed, Error>);
 
 #[derive(Default)]
 pub(super) struct Output {
     /// Workers whose bells are to be rung. (The whole link is kept, because ringing a bell whose other end is closed would be
     /// a broken pipe.)
     pub bells: Vec<Arc<Link>>,
-    /// Results, as they came out of the rings.
-    pub bytes: Vec<u8>,
-    /// Where they go: a handler, and the place of the first item there.
-    completions: Vec<(Arc<ResultHandler>, usize, Outcome)>,
+    completions: Vec<Completion>,
 }
 
 impl Output {
-    pub fn push(&mut self, handler: Arc<ResultHandler>, index: usize, outcome: Outcome) {
-        self.completions.push((handler, index, outcome));
+    pub fn push(&mut self, handler: Arc<ResultHandler>, index: usize, count: u32, outcome: Result<Packed, Error>) {
+        self.completions.push((handler, index, count, outcome));
     }
 
     /// Rings, delivers, and wakes the threads that wait. Returns how many items were delivered; their handlers are dropped by then.
-    pub fn flush(&mut self) -> usize {
+    pub fn flush(&mut self, unobserved: &Arc<Unobserved>) -> usize {
         for worker in self.bells.drain(..) {
             let _ = worker.bell.ring(); // a worker that cannot be rung is dead: its supervisor sees it
         }
         let mut delivered = 0;
         let mut wake: Vec<Arc<ResultHandler>> = Vec::new();
-        for (handler, index, outcome) in self.completions.drain(..) {
-            delivered += match outcome {
-                Outcome::Values(count, _) => count as usize,
-                Outcome::Large(_) | Outcome::Failed(_) => 1,
-            };
-            if handler.deliver(index, outcome, &self.bytes) {
+        for (handler, index, count, outcome) in self.completions.drain(..) {
+            delivered += count as usize;
+            let outcome = outcome.map_err(|error| Failure::new(error, unobserved));
+            if handler.deliver(index, count, outcome) {
                 wake.push(handler);
             }
         }
-        self.bytes.clear();
         wake.iter().for_each(|handler| handler.wake());
         delivered
     }

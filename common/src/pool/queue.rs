@@ -22,7 +22,6 @@
 //! **A death costs one item**: see `ring`.
 
 use super::depth::{Depths, FEW};
-use super::handles::{Failure, Outcome, Unobserved};
 use super::job::Job;
 use super::output::Output;
 use super::ring::INLINE;
@@ -58,7 +57,6 @@ pub(super) struct Queue {
     newest: u64,
     max_tasks: u64,
     depths: Depths,
-    unobserved: Arc<Unobserved>,
     /// Whether a worker is hungry, as the inbox was told.
     pub told_hungry: bool,
     /// No worker is started any more: nothing is left to do, or the pool was terminated.
@@ -71,13 +69,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    pub fn new(workers: usize, max_tasks: u64, least: usize, unobserved: Arc<Unobserved>) -> Queue {
+    pub fn new(workers: usize, max_tasks: u64, least: usize) -> Queue {
         Queue {
-            slots: (0..workers).map(|_| Slot::new(max_tasks, &unobserved)).collect(),
+            slots: (0..workers).map(|_| Slot::new(max_tasks)).collect(),
             depths: Depths::new(least),
             strikes: vec![0; workers],
             max_tasks,
-            unobserved,
             ..Queue::default()
         }
     }
@@ -291,10 +288,10 @@ impl Queue {
     pub fn exited(&mut self, worker: usize, exit: Exit, out: &mut Output) -> Option<(Error, bool)> {
         let slot = &mut self.slots[worker];
         let (jobs, error, own_fault) = slot.exited(exit, &mut self.depths, out)?;
-        let slot = std::mem::replace(slot, Slot::new(self.max_tasks, &self.unobserved));
+        let slot = std::mem::replace(slot, Slot::new(self.max_tasks));
         self.take_back(jobs);
         for sent in slot.in_flight.sent {
-            self.fail(sent.job, sent.answered, &error, out);
+            fail(sent.job, sent.answered, &error, out);
         }
         (!slot.ready).then_some((error, own_fault))
     }
@@ -336,22 +333,18 @@ impl Queue {
 
     /// Fails everything that is not answered.
     fn fail_all(&mut self, error: &Error, out: &mut Output) {
-        for worker in 0..self.slots.len() {
-            for sent in std::mem::take(&mut self.slots[worker].in_flight.sent) {
-                self.fail(sent.job, sent.answered, error, out);
-            }
+        for slot in &mut self.slots {
+            let sent = slot.in_flight.sent.drain(..);
+            sent.for_each(|sent| fail(sent.job, sent.answered, error, out));
         }
-        for job in std::mem::take(&mut self.jobs) {
-            self.fail(job, 0, error, out);
-        }
+        self.jobs.drain(..).for_each(|job| fail(job, 0, error, out));
     }
+}
 
-    /// Fails the items of a job that are not `answered`.
-    fn fail(&self, job: Job, answered: u32, error: &Error, out: &mut Output) {
-        for item in answered..job.count {
-            let failure = Failure::new(error.clone(), &self.unobserved);
-            out.push(job.handler.clone(), job.index + item as usize, Outcome::Failed(failure));
-        }
+/// Fails the items of a job that are not `answered`.
+fn fail(job: Job, answered: u32, error: &Error, out: &mut Output) {
+    for item in answered..job.count {
+        out.push(job.handler.clone(), job.index + item as usize, 1, Err(error.clone()));
     }
 }
 

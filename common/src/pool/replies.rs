@@ -3,20 +3,14 @@
 //! Values of the job that is due come many at a time. Anything else comes alone; large values in pieces, as there is room in the
 //! ring.
 
-use super::items::{LARGE, count_items};
+use super::items::{LARGE, Packed, count_items};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, WORD, words};
 use super::values::Values;
 use crate::os::{Page, Ring};
 use std::ops::Range;
 
-pub(super) enum Reply {
-    /// This many values, the next ones of the job that is due.
-    Values(u32),
-    /// Something else, or one large value, as in `items`.
-    Other(Kind, Vec<u8>),
-    /// More of it is to come.
-    Part,
-}
+/// What it says; of how many items, if it is their values; and what belongs to that.
+pub(super) type Reply = (Kind, u32, Packed);
 
 /// Numbers of items. `None`: the worker is not ready yet.
 type Due = Option<Range<u64>>;
@@ -28,39 +22,37 @@ type Download = (Kind, Vec<u8>, u64);
 pub(super) struct Replies {
     pub results: Reader,
     pub download: Option<Download>,
+    /// To be used again.
+    pub buffer: Vec<u8>,
 }
 
 impl Replies {
     /// Reads on, and subtracts what it reads from `left`. The worker has to answer the items that are `due`, in this order,
-    /// or, if that is `None`, to become ready. Values of these are appended to `out`.
-    pub fn next(&mut self, ring: &Ring, left: &mut u64, due: Due, out: &mut Vec<u8>) -> Result<Reply, Damaged> {
+    /// or, if that is `None`, to become ready. `None`: more of it is to come.
+    pub fn next(&mut self, ring: &Ring, left: &mut u64, due: Due) -> Result<Option<Reply>, Damaged> {
         let (kind, mut bytes, missing) = match self.download.take() {
             Some(download) => download,
             None => {
                 let (kind, length) = self.read_head(ring, left, due.as_ref())?;
-                if kind == Kind::Value && length <= INLINE as u64 {
-                    let start = out.len();
-                    self.read(ring, left, length, out);
-                    return Ok(Reply::Values(check_values(&out[start..], due)?));
-                }
-                (kind, Vec::new(), length)
+                (kind, std::mem::take(&mut self.buffer), length)
             }
         };
         let count = missing.min(*left * WORD);
-        self.read(ring, left, count, &mut bytes);
+        self.results.pop_bytes(ring, count as usize, &mut bytes);
+        *left -= words(count as usize);
         if missing > count {
             self.download = Some((kind, bytes, missing - count));
-            return Ok(Reply::Part);
+            return Ok(None);
         }
-        if kind == Kind::Value {
-            check_values(&bytes, Some(0..1))?;
-        }
-        Ok(Reply::Other(kind, bytes))
-    }
-
-    fn read(&mut self, ring: &Ring, left: &mut u64, count: u64, bytes: &mut Vec<u8>) {
-        self.results.pop_bytes(ring, count as usize, bytes);
-        *left -= words(count as usize);
+        let values = if kind == Kind::Value {
+            check_values(&bytes, due)?
+        } else {
+            1
+        };
+        let content = Packed::take(&mut bytes);
+        bytes.clear();
+        self.buffer = bytes;
+        Ok(Some((kind, values, content)))
     }
 
     /// Reads the kind and the length of what follows. What is not large must be there completely.
@@ -85,13 +77,11 @@ impl Replies {
         }
     }
 
-    /// The worker has died: what it had kept of what is `due` is appended to `out`. Returns the number of these values.
-    pub fn read_kept(&self, page: &Page, due: Range<u64>, out: &mut Vec<u8>) -> Option<u32> {
+    /// The worker has died: what it had kept of what is `due`, and how many values that are.
+    pub fn read_kept(&self, page: &Page, due: Range<u64>) -> Option<(u32, Packed)> {
         let is_due = |head: &ResultHeader| head.kind == Kind::Value && head.is_of(due.start);
         let (_, bytes) = Values::kept(page).filter(|(head, _)| is_due(head))?;
-        let count = check_values(&bytes, Some(due)).ok()?;
-        out.extend(bytes);
-        Some(count)
+        Some((check_values(&bytes, Some(due)).ok()?, bytes.into()))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::claim;
 use super::depth::Depths;
-use super::handles::{Failure, Outcome, Unobserved};
+use super::items::Packed;
 use super::job::{InFlight, Job, Sent};
 use super::output::Output;
 use super::replies::{Replies, Reply};
@@ -49,14 +49,12 @@ pub(super) struct Slot {
     /// How many bytes of the items of a large job were written. It had no other job when it was given this one, and gets none until
     /// all bytes are.
     upload: Option<usize>,
-    unobserved: Arc<Unobserved>,
 }
 
 impl Slot {
-    pub fn new(max_tasks: u64, unobserved: &Arc<Unobserved>) -> Slot {
+    pub fn new(max_tasks: u64) -> Slot {
         Slot {
             max_tasks,
-            unobserved: unobserved.clone(),
             ..Slot::default()
         }
     }
@@ -171,12 +169,9 @@ impl Slot {
         let available = self.replies.results.available(ring)?;
         let mut left = available;
         while left > 0 {
-            let start = out.bytes.len();
             let due = self.ready.then(|| self.in_flight.due());
-            match self.replies.next(ring, &mut left, due, &mut out.bytes)? {
-                Reply::Values(count) => self.answer(count, Outcome::Values(count, start..out.bytes.len()), out)?,
-                Reply::Other(kind, content) => self.take_in(link, kind, content, out)?,
-                Reply::Part => {}
+            if let Some(reply) = self.replies.next(ring, &mut left, due)? {
+                self.take_in(link, reply, out)?;
             }
         }
         if available > 0 {
@@ -189,16 +184,16 @@ impl Slot {
     }
 
     /// Records the outcome of the items that are due.
-    fn answer(&mut self, count: u32, outcome: Outcome, out: &mut Output) -> Result<(), Damaged> {
+    fn answer(&mut self, count: u32, outcome: Result<Packed, Error>, out: &mut Output) -> Result<(), Damaged> {
         if self.upload.is_some() {
             return Err(Damaged); // it cannot have all of the items yet
         }
         let (handler, index) = self.in_flight.answer(count)?;
-        out.push(handler, index, outcome);
+        out.push(handler, index, count, outcome);
         Ok(())
     }
 
-    fn take_in(&mut self, link: &Link, kind: Kind, content: Vec<u8>, out: &mut Output) -> Result<(), Damaged> {
+    fn take_in(&mut self, link: &Link, (kind, count, content): Reply, out: &mut Output) -> Result<(), Damaged> {
         match kind {
             Kind::Started => self.started = true,
             Kind::Ready => self.ready = true,
@@ -206,9 +201,9 @@ impl Slot {
             Kind::Error => {
                 let error: RemoteError = postcard::from_bytes(&content).map_err(|_| Damaged)?;
                 let error = Error::remote(error, &format!("a task of {}", link.name));
-                self.answer(1, Outcome::Failed(Failure::new(error, &self.unobserved)), out)?;
+                self.answer(1, Err(error), out)?;
             }
-            Kind::Value => self.answer(1, Outcome::Large(content), out)?,
+            Kind::Value => self.answer(count, Ok(content), out)?,
         }
         Ok(())
     }
@@ -363,10 +358,8 @@ impl Slot {
 
     /// The values that it had not published when it died.
     fn take_in_kept(&mut self, link: &Link, out: &mut Output) {
-        let start = out.bytes.len();
-        let count = self.replies.read_kept(&link.page, self.in_flight.due(), &mut out.bytes);
-        if let Some(count) = count {
-            let _ = self.answer(count, Outcome::Values(count, start..out.bytes.len()), out); // they are due
+        if let Some((count, values)) = self.replies.read_kept(&link.page, self.in_flight.due()) {
+            let _ = self.answer(count, Ok(values), out); // they are due
         }
     }
 

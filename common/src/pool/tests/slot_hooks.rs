@@ -30,9 +30,10 @@ impl Slot {
         (large && sent.job.deliveries >= MAX_DELIVERIES - 1).then_some(sent.job.index)
     }
 
-    /// How much memory was taken for a large result that has not come yet.
-    pub fn download_capacity(&self) -> usize {
-        self.replies.download.as_ref().map_or(0, |(_, item, _)| item.capacity())
+    /// How much memory was taken for results.
+    pub fn capacity(&self) -> usize {
+        let download = self.replies.download.as_ref();
+        self.replies.buffer.capacity() + download.map_or(0, |(_, item, _)| item.capacity())
     }
 
     pub fn assert_counts(&self) {

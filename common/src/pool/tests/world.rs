@@ -6,8 +6,8 @@ use crate::error::{Error, RemoteError};
 use crate::os::{CAPACITY, CodeRef, Exit, Page, SharedPage};
 use crate::pool::claim::claim;
 use crate::pool::collector::Shared;
-use crate::pool::handles::{Failure, ResultHandler, Results};
-use crate::pool::items::{LARGE, Packed, push_item, split_item};
+use crate::pool::handles::{ResultHandler, Results};
+use crate::pool::items::{LARGE, push_item, split_item};
 use crate::pool::job::Job;
 use crate::pool::output::Output;
 use crate::pool::ring::{
@@ -59,15 +59,28 @@ impl Record {
     fn new() -> Record {
         Record {
             state: Mutex::default(),
-            results: ResultHandler::new(Results::Stream(Box::default())),
+            results: ResultHandler::new(Results::many(1)),
         }
     }
 
     /// What has become of each item by now.
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap();
-        for (index, value) in self.results.take(false).unwrap() {
-            state.take_in(index, value);
+        for (first, outcome) in self.results.take(false).unwrap() {
+            match outcome {
+                Ok(values) => {
+                    let mut rest = &values[..];
+                    for index in first.. {
+                        let (value, others) = split_item(rest).expect("whole items");
+                        state.take_in(index, Ok(value));
+                        rest = others;
+                        if rest.is_empty() {
+                            break;
+                        }
+                    }
+                }
+                Err(mut failure) => state.take_in(first, Err(failure.observe())),
+            }
         }
         state
     }
@@ -119,11 +132,9 @@ impl Record {
 }
 
 impl State {
-    fn take_in(&mut self, index: usize, value: Result<Packed, Failure>) {
-        let end = match value.map_err(|mut failure| failure.observe()) {
-            Ok(packed) => {
-                let (value, rest) = split_item(&packed).expect("a whole item");
-                assert!(rest.is_empty());
+    fn take_in(&mut self, index: usize, value: Result<&[u8], Error>) {
+        let end = match value {
+            Ok(value) => {
                 assert!(
                     value == result(index, value.len()) || self.tainted[index],
                     "item {index}: a wrong value"
@@ -571,7 +582,7 @@ impl World {
         {
             let queue = self.shared.queue();
             let slots = (0..self.workers.len()).map(|worker| queue.slot(worker));
-            self.out.bytes.capacity() + slots.map(Slot::download_capacity).sum::<usize>()
+            slots.map(Slot::capacity).sum::<usize>()
         }
     }
 
