@@ -94,7 +94,8 @@ pub(crate) fn on_panic_abort(callback: impl Fn(&RemoteError) + Send + Sync + 'st
         set_hook(Box::new(move |panic| {
             before(panic);
             let location = PLACE.take().map(|place| place.location);
-            callback(&RemoteError::Panic(text(panic.payload()).to_owned(), location));
+            let message = text(panic.payload()).chars().take(10_000); // not more than a worker can say then
+            callback(&RemoteError::Panic(message.collect(), location));
         }));
     }
 }

@@ -3,7 +3,7 @@
 //! Values of the job that is due come many at a time. Anything else comes alone; large values in pieces, as there is room in the
 //! ring.
 
-use super::items::{LARGE, Packed, count_items};
+use super::items::{Packed, count_items};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, WORD, words};
 use super::values::Values;
 use crate::os::{Page, Ring};
@@ -59,19 +59,15 @@ impl Replies {
     fn read_head(&mut self, ring: &Ring, left: &mut u64, due: Option<&Range<u64>>) -> Result<(Kind, u64), Damaged> {
         let header = ResultHeader::from_word(self.results.pop(ring))?;
         *left -= 1;
-        let (length, whole) = match header.length {
-            LARGE if *left > 0 => {
-                *left -= 1;
-                let length = self.results.pop(ring);
-                (length, length > INLINE as u64)
-            }
-            length => (u64::from(length), words(length as usize) <= *left),
-        };
-        let early = matches!(header.kind, Kind::Started | Kind::Ready | Kind::NotReady);
+        let whole = header.length > INLINE as u64 || words(header.length as usize) <= *left;
         // Checked before a length is believed: what is not due would swallow what comes behind it.
-        let is_due = early == due.is_none() && due.is_none_or(|due| !due.is_empty() && header.is_of(due.start));
+        let is_due = match header.kind {
+            Kind::Started | Kind::Ready => due.is_none(),
+            Kind::Fatal => due.is_none() || header.length <= INLINE as u64,
+            Kind::Value | Kind::Error => due.is_some_and(|due| !due.is_empty() && header.is_of(due.start)),
+        };
         if whole && is_due {
-            Ok((header.kind, length))
+            Ok((header.kind, header.length))
         } else {
             Err(Damaged)
         }

@@ -37,7 +37,6 @@
 //! claimed and has neither, which fails; and items that were not claimed, which go back to the queue. A replacement gets a fresh
 //! page.
 
-use super::items::LARGE;
 use crate::os::{CAPACITY, CodeRef, Ring};
 use crate::sync::{AtomicU32, fence};
 use std::io;
@@ -269,9 +268,9 @@ pub(super) enum Kind {
     Started = 1,
     /// It is ready for tasks.
     Ready = 2,
-    /// Its initializer failed; a [`RemoteError`](crate::error::RemoteError) follows.
-    NotReady = 3,
-    /// Values of this item and those behind it, as in `items`; a large one comes alone.
+    /// Why it ends: its initializer failed, or the program aborts; a [`RemoteError`](crate::error::RemoteError) follows.
+    Fatal = 3,
+    /// Values of this item and those after it, as in `items`.
     Value = 4,
     /// An item has no value; a `RemoteError` follows.
     Error = 5,
@@ -281,17 +280,18 @@ pub(super) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ResultHeader {
     pub kind: Kind,
-    /// The item's number; of large ones the lowest bits, which is enough to know the one that is due.
+    /// The lowest bits of the item's number, which are enough to know the one that is due.
     pub item: u32,
-    /// Bytes of what follows. [`LARGE`]: their number is in the next word, and they come in pieces.
-    pub length: u32,
+    /// Bytes of what follows, in pieces if they are more than [`INLINE`].
+    pub length: u64,
 }
 
-const ITEM_BITS: u32 = 28;
+const ITEM_BITS: u32 = 20;
+const LENGTH_BITS: u32 = 40;
 
 impl ResultHeader {
     #[inline]
-    pub fn new(kind: Kind, item: u64, length: u32) -> ResultHeader {
+    pub fn new(kind: Kind, item: u64, length: u64) -> ResultHeader {
         let item = item as u32 & ((1 << ITEM_BITS) - 1);
         ResultHeader { kind, item, length }
     }
@@ -303,21 +303,17 @@ impl ResultHeader {
 
     #[inline]
     pub fn to_word(self) -> u64 {
-        u64::from(self.kind as u32) << 60 | u64::from(self.item) << 32 | u64::from(self.length)
+        (self.kind as u64) << 60 | u64::from(self.item) << LENGTH_BITS | self.length
     }
 
     #[inline]
     pub fn from_word(word: u64) -> Result<ResultHeader, Damaged> {
         use Kind::*;
-        let kind = [Started, Ready, NotReady, Value, Error]
+        let kind = [Started, Ready, Fatal, Value, Error]
             .into_iter()
             .find(|&kind| kind as u64 == word >> 60)
             .ok_or(Damaged)?;
-        let item = (word >> 32) as u32 & ((1 << ITEM_BITS) - 1);
-        let length = word as u32;
-        if length != LARGE && length as usize > INLINE {
-            return Err(Damaged);
-        }
-        Ok(ResultHeader { kind, item, length })
+        let length = word & ((1 << LENGTH_BITS) - 1);
+        Ok(ResultHeader::new(kind, word >> LENGTH_BITS, length))
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Slot {
     /// It violated the protocol, and was killed.
     damaged: bool,
     /// Why its initializer failed.
-    not_ready: Option<RemoteError>,
+    fatal: Option<RemoteError>,
     tasks: Writer,
     replies: Replies,
     pub in_flight: InFlight,
@@ -197,7 +197,7 @@ impl Slot {
         match kind {
             Kind::Started => self.started = true,
             Kind::Ready => self.ready = true,
-            Kind::NotReady => self.not_ready = postcard::from_bytes(&content).ok(),
+            Kind::Fatal => self.fatal = Some(postcard::from_bytes(&content).map_err(|_| Damaged)?),
             Kind::Error => {
                 let error: RemoteError = postcard::from_bytes(&content).map_err(|_| Damaged)?;
                 let error = Error::remote(error, &format!("a task of {}", link.name));
@@ -365,11 +365,12 @@ impl Slot {
 
     /// Why it ended; and, if it was never ready, whether that is its own fault.
     fn why_it_ended(&mut self, name: &str, exit: Exit) -> (Error, bool) {
-        match self.not_ready.take() {
+        match self.fatal.take() {
             _ if self.damaged => (Error::ProtocolViolation { name: name.to_owned() }, true),
             Some(error) => {
                 let own_fault = !matches!(error, RemoteError::Setup(_)); // the system had nothing to give
-                (Error::remote(error, &format!("the initializer of {name}")), own_fault)
+                let what = if self.ready { "a task" } else { "the initializer" };
+                (Error::remote(error, &format!("{what} of {name}")), own_fault)
             }
             None if self.started => (Error::ended(name, exit), !exit.comes_from_outside()),
             None => (Error::never_ready(name, exit), true),

@@ -9,7 +9,7 @@
 //! after a death.
 
 use super::items::push_item;
-use super::ring::{INLINE, Kind, ResultHeader};
+use super::ring::{Kind, ResultHeader};
 use crate::os::Page;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
@@ -18,12 +18,11 @@ pub(super) const MAX_RETAINED: usize = 1 << 20;
 
 #[derive(Default)]
 pub(super) struct Values {
-    /// The items of the first and of the last value.
-    first: u64,
-    last: u64,
+    /// The first one's item.
+    pub first: u64,
     /// As in `items`.
-    bytes: Vec<u8>,
-    /// How many of the bytes are in the page too: all, or all but the last value. (Of what was recovered, 0: that is short.)
+    pub bytes: Vec<u8>,
+    /// How many of the bytes are in the page too: all, or all but the last value.
     kept: usize,
 }
 
@@ -34,7 +33,6 @@ impl Values {
         if self.bytes.is_empty() {
             self.first = item;
         }
-        self.last = item;
         push_item(&mut self.bytes, write)
     }
 
@@ -49,7 +47,7 @@ impl Values {
         let bytes = places.iter().zip(&self.bytes[self.kept..]);
         bytes.for_each(|(place, &byte)| place.store(byte, Relaxed));
         self.kept = end;
-        let head = ResultHeader::new(Kind::Value, self.first, end as u32);
+        let head = ResultHeader::new(Kind::Value, self.first, end as u64);
         page.kept.store(head.to_word(), Release);
         true
     }
@@ -59,27 +57,6 @@ impl Values {
         let head = ResultHeader::from_word(page.kept.load(Acquire)).ok()?;
         let bytes = page.kept_bytes.get(..head.length as usize)?;
         Some((head, bytes.iter().map(|byte| byte.load(Relaxed)).collect()))
-    }
-
-    /// In the worker itself: what another `Values` has kept in the page.
-    pub fn recover(page: &Page) -> Values {
-        let kept = Values::kept(page).map(|(head, bytes)| Values {
-            first: head.item.into(),
-            bytes,
-            ..Values::default()
-        });
-        kept.unwrap_or_default()
-    }
-
-    /// What is to be published: all values in one piece, except that one that is too large comes alone.
-    pub fn parts(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        let (kept, last) = match self.bytes.len() {
-            ..=INLINE => (&self.bytes[..], &[][..]),
-            _ => self.bytes.split_at(self.kept),
-        };
-        [(self.first, kept), (self.last, last)]
-            .into_iter()
-            .filter(|(_, bytes)| !bytes.is_empty())
     }
 
     /// The values have been published.

@@ -5,20 +5,20 @@
 //! `ring`).
 
 use super::claim::claim;
-use super::items::{LARGE, split_item};
+use super::items::split_item;
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
 use super::ring::{WORD, must_wake, wait, words};
 use super::system::{Ringer, Sleeper};
 use super::values::{MAX_RETAINED, Values};
 use crate::error::RemoteError;
 use crate::function;
-use crate::os::{self, CAPACITY, Owner, Page, SharedPage};
+use crate::os::{self, Owner, Page, SharedPage};
 use crate::spawn::{self, Start};
 use crate::sync::{AtomicU32, Instant};
 use crate::timeline;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Works until the pool says that there is nothing more to do. Returns the exit code.
 pub(crate) fn run_child(start: Start) -> Result<i32, String> {
@@ -28,13 +28,15 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     let (last_words, owner) = (shared.clone(), Owner::me());
     function::on_panic_abort(move |error| {
         if owner.is_surely_me() {
-            let _ = Worker::abort(&last_words.0, &last_words.1, &last_words.2, error);
+            let mut worker = Worker::new(&last_words.0, &last_words.1, &last_words.2);
+            worker.results = Writer::resume(&worker.page.results);
+            let _ = worker.send_error(Kind::Fatal, 0, error);
         }
     });
     let mut worker = Worker::new(&shared.0, &shared.1, &shared.2);
     let _ = worker.send(Kind::Started, 0, &[]);
     if let Err(problem) = spawn::end_with_parent() {
-        let _ = worker.send_error(Kind::NotReady, 0, &RemoteError::Setup(problem));
+        let _ = worker.send_error(Kind::Fatal, 0, &RemoteError::Setup(problem));
         return Ok(1);
     }
     if let Some(initializer) = start.call {
@@ -42,7 +44,7 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
         let (outcome, _) = initializer.run(&start.to_parent);
         worker.leave_copy();
         if let Err(error) = outcome {
-            let _ = worker.send_error(Kind::NotReady, 0, &error);
+            let _ = worker.send_error(Kind::Fatal, 0, &error);
             return Ok(1);
         }
     }
@@ -63,9 +65,6 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
 
 /// Exit code of a worker that does not understand its pool any more. (A rare one: tasks exit too.)
 pub(super) const PROTOCOL_ERROR: i32 = 113;
-
-/// 1 more than the number of the item that is being done; 0: the initializer runs.
-static CURRENT: AtomicU64 = AtomicU64::new(0);
 
 pub(super) struct Worker<'a> {
     page: &'a Page,
@@ -108,18 +107,6 @@ impl<'a> Worker<'a> {
     fn leave_copy(&self) {
         if !self.owner.is_me() {
             os::exit_now(0);
-        }
-    }
-
-    /// This process is about to abort in the middle of a call. A second `Worker`, which continues where the first one stopped,
-    /// answers the item that is being done, or reports why the initializer failed.
-    fn abort(page: &Page, bell: &Sleeper, pool_bell: &Ringer, error: &RemoteError) -> io::Result<()> {
-        let mut worker = Worker::new(page, bell, pool_bell);
-        worker.results = Writer::resume(&page.results);
-        worker.values = Values::recover(page);
-        match CURRENT.load(Relaxed) {
-            0 => worker.send_error(Kind::NotReady, 0, error),
-            next => worker.send_error(Kind::Error, next - 1, error),
         }
     }
 
@@ -198,7 +185,6 @@ impl<'a> Worker<'a> {
             }
             self.passed_over = false;
             span.get_or_insert_with(|| timeline::task(task.label)).begun(number + 1);
-            CURRENT.store(item + 1, Relaxed);
             // SAFETY: it came from this process's parent, which runs the same program; the header's check is right.
             let call = |value: &mut Vec<u8>| unsafe { function::run(task.function, arg, value) };
             let outcome = self.values.push(item, call);
@@ -221,8 +207,8 @@ impl<'a> Worker<'a> {
 
     fn publish_values(&mut self) -> io::Result<()> {
         let mut values = std::mem::take(&mut self.values);
-        for (first, bytes) in values.parts() {
-            self.send(Kind::Value, first, bytes)?;
+        if !values.bytes.is_empty() {
+            self.send(Kind::Value, values.first, &values.bytes)?;
         }
         values.clear(self.page);
         self.values = values;
@@ -255,32 +241,22 @@ impl<'a> Worker<'a> {
 
     /// Writes a result. (Of a large one, all but the last piece is published.)
     #[inline]
-    fn write(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
-        if payload.len() > INLINE {
-            return self.write_large(kind, item, payload);
-        }
-        self.wait_for_room(1 + words(payload.len()))?;
-        let header = ResultHeader::new(kind, item, payload.len() as u32);
-        self.results.push(&self.page.results, header.to_word());
-        self.results.push_bytes(&self.page.results, payload);
-        Ok(())
-    }
-
-    fn write_large(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
+    fn write(&mut self, kind: Kind, item: u64, mut payload: &[u8]) -> io::Result<()> {
         let ring = &self.page.results;
-        self.wait_for_room(2)?;
-        self.results.push(ring, ResultHeader::new(kind, item, LARGE).to_word());
-        self.results.push(ring, payload.len() as u64);
-        let mut rest = payload;
-        while !rest.is_empty() {
-            // Not in small pieces: each may wake the pool.
-            let room = self.wait_for_room(words(rest.len()).min(CAPACITY / 4))?;
-            let (piece, others) = rest.split_at(rest.len().min((room * WORD) as usize));
+        let header = ResultHeader::new(kind, item, payload.len() as u64);
+        // Not in small pieces: each may wake the pool.
+        let mut room = self.wait_for_room(1 + words(payload.len().min(INLINE)))? - 1;
+        self.results.push(ring, header.to_word());
+        loop {
+            let (piece, rest) = payload.split_at(payload.len().min((room * WORD) as usize));
             self.results.push_bytes(ring, piece);
+            if rest.is_empty() {
+                return Ok(());
+            }
             self.publish()?;
-            rest = others;
+            payload = rest;
+            room = self.wait_for_room(words(payload.len().min(INLINE)))?;
         }
-        Ok(())
     }
 
     /// Sleeps until there is room for `count` words; returns how much there is.

@@ -5,7 +5,6 @@
 use super::world::{Item, World};
 use super::{Rng, tries};
 use crate::os::{CAPACITY, Page, Ring};
-use crate::pool::items::LARGE;
 use crate::pool::ring::{INLINE, Kind, ResultHeader};
 use crate::sync::{AtomicU32, AtomicU64};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,18 +27,21 @@ fn number(rng: &mut Rng, old: u64) -> u64 {
     }
 }
 
+/// The largest length that a header can name.
+const ENDLESS: u64 = (1 << 40) - 1;
+
 /// The head of a result, as a worker could write it, but not now.
 fn header(rng: &mut Rng, due: u64) -> u64 {
     let kind = rng.pick(&[
         Kind::Started,
         Kind::Ready,
-        Kind::NotReady,
+        Kind::Fatal,
         Kind::Value,
         Kind::Value,
         Kind::Error,
     ]);
     let item = if rng.one_in(2) { due } else { number(rng, due) };
-    let length = rng.pick(&[0, 8, 9, INLINE as u32, INLINE as u32 + 1, LARGE, LARGE, LARGE - 1]);
+    let length = rng.pick(&[0, 8, 9, INLINE as u64, INLINE as u64 + 1, ENDLESS, ENDLESS, ENDLESS - 1]);
     ResultHeader::new(kind, item, length).to_word()
 }
 
@@ -298,12 +300,12 @@ fn a_worker_that_answers_before_it_has_all_arguments_is_ended() {
 
 #[test]
 fn a_worker_that_says_what_is_not_due_is_ended() {
-    let reply = |kind, item, length: usize| ResultHeader::new(kind, item, length as u32).to_word();
+    let reply = |kind, item, length: usize| ResultHeader::new(kind, item, length as u64).to_word();
     let value = reply(Kind::Value, 0, 8);
     assert!(!is_ended_for(&[value, 4], true), "the value that is due");
     assert!(!is_ended_for(&[value, 0], true), "both values that are due");
     assert!(
-        !is_ended_for(&[reply(Kind::Value, 0, LARGE as usize), INLINE as u64 + 1, 0], true),
+        !is_ended_for(&[reply(Kind::Value, 0, INLINE + 1), 0], true),
         "a large one"
     );
     for (what, words) in [
@@ -315,32 +317,17 @@ fn a_worker_that_says_what_is_not_due_is_ended() {
         ),
         ("values, and the beginning of one", vec![value, 5]),
         ("no value", vec![reply(Kind::Value, 0, 0)]),
-        (
-            "another item's large value",
-            vec![reply(Kind::Value, 1, LARGE as usize), INLINE as u64 + 1],
-        ),
+        ("another item's large value", vec![reply(Kind::Value, 1, INLINE + 1)]),
         ("another item's error", vec![reply(Kind::Error, 1, 8), 0]),
         ("an error that says nothing", vec![reply(Kind::Error, 0, 0)]),
         ("a value that is not all there", vec![value]),
         ("an error that is not all there", vec![reply(Kind::Error, 0, 9), 0]),
-        (
-            "a value too long for one piece",
-            vec![reply(Kind::Value, 0, INLINE + 1); 2],
-        ),
-        (
-            "a large value without a length",
-            vec![reply(Kind::Value, 0, LARGE as usize)],
-        ),
-        (
-            "a large value that is small",
-            vec![reply(Kind::Value, 0, LARGE as usize), 8, 0],
-        ),
         ("a kind that there is not", vec![7 << 60]),
         ("nothing", vec![0]),
         ("more than a ring holds", vec![value; CAPACITY as usize + 1]),
         ("that it begins", vec![reply(Kind::Started, 0, 0)]),
         ("that it is ready", vec![reply(Kind::Ready, 0, 0)]),
-        ("that it is not ready", vec![reply(Kind::NotReady, 0, 0)]),
+        ("that it ends, and not why", vec![reply(Kind::Fatal, 0, 0)]),
     ] {
         assert!(is_ended_for(&words, true), "it says {what}");
     }
@@ -351,8 +338,8 @@ fn a_worker_that_says_what_is_not_due_is_ended() {
         );
     }
     // At once, however much is announced: it would swallow what comes behind it.
-    let endless = |kind| [reply(kind, 0, LARGE as usize), u64::MAX];
-    for kind in [Kind::Started, Kind::Ready, Kind::NotReady] {
+    let endless = |kind| [reply(kind, 0, ENDLESS as usize), u64::MAX];
+    for kind in [Kind::Started, Kind::Ready, Kind::Fatal] {
         assert!(is_ended_for(&endless(kind), true), "{kind:?} without an end, at work");
         assert!(is_ended_for(&endless(kind), false), "{kind:?} without an end");
     }

@@ -3,11 +3,11 @@
 
 use super::{Process, Rng};
 use crate::error::{Error, RemoteError};
-use crate::os::{CAPACITY, CodeRef, Exit, Page, SharedPage};
+use crate::os::{CodeRef, Exit, Page, SharedPage};
 use crate::pool::claim::claim;
 use crate::pool::collector::Shared;
 use crate::pool::handles::{ResultHandler, Results};
-use crate::pool::items::{LARGE, push_item, split_item};
+use crate::pool::items::{push_item, split_item};
 use crate::pool::job::Job;
 use crate::pool::output::Output;
 use crate::pool::ring::{
@@ -475,9 +475,10 @@ impl FakeWorker {
 
     /// False: there are none.
     fn send_values(&mut self) -> bool {
-        let parts = self.values.parts();
-        self.later
-            .extend(parts.map(|(item, bytes)| (Kind::Value, item, bytes.to_vec())));
+        if !self.values.bytes.is_empty() {
+            let values = (Kind::Value, self.values.first, self.values.bytes.clone());
+            self.later.push_back(values);
+        }
         self.publishes = !self.later.is_empty();
         self.publishes
     }
@@ -494,11 +495,8 @@ impl FakeWorker {
         let ring = &link.page.results;
         if self.unwritten.is_empty() {
             let (kind, item, payload) = self.later.pop_front().expect("a result");
-            let large = payload.len() > INLINE;
-            let length = if large { LARGE } else { payload.len() as u32 };
-            self.unwritten
-                .push_back(ResultHeader::new(kind, item, length).to_word());
-            self.unwritten.extend(large.then_some(payload.len() as u64));
+            let header = ResultHeader::new(kind, item, payload.len() as u64);
+            self.unwritten.push_back(header.to_word());
             let eights = payload.chunks(8).map(|eight| {
                 let mut word = [0; 8];
                 word[..eight.len()].copy_from_slice(eight);
@@ -507,8 +505,7 @@ impl FakeWorker {
             self.unwritten.extend(eights);
         }
         let left = self.unwritten.len() as u64;
-        let large = left > 1 + words(INLINE);
-        let wanted = if large { left.min(CAPACITY / 4) } else { left };
+        let wanted = left.min(1 + words(INLINE));
         let room = self.results.room(ring, wanted)?;
         if room < wanted {
             self.publish();
