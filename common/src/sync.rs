@@ -5,9 +5,9 @@
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, fence},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, fence},
     },
-    thread::yield_now,
+    thread::{park_timeout, yield_now},
     time::Instant,
 };
 

@@ -68,17 +68,16 @@ pub(super) struct InFlight {
     /// In the order in which they were sent; the worker does them in that order.
     pub sent: VecDeque<Sent>,
     /// The number of the next item to be sent.
-    next: u64,
-    /// Items that it was sent, without those taken back, and items that it has answered.
-    accepted: u64,
-    answered: u64,
+    pub next: u64,
+    /// How many items it may still be sent (`maxtasksperchild`).
+    pub tasks_left: u64,
 }
 
 impl InFlight {
     pub fn push(&mut self, job: Job, newest: u64) {
         let (first, count) = (self.next, u64::from(job.count));
         self.next += count;
-        self.accepted += count;
+        self.tasks_left -= count;
         self.sent.push_back(Sent {
             job,
             first,
@@ -87,19 +86,9 @@ impl InFlight {
         });
     }
 
-    /// The number of the next item to be sent.
-    pub fn next(&self) -> u64 {
-        self.next
-    }
-
-    /// How many items it was given in all.
-    pub fn accepted(&self) -> u64 {
-        self.accepted
-    }
-
-    /// How many of them it has not answered.
+    /// How many items it has not answered.
     pub fn items(&self) -> u64 {
-        self.accepted - self.answered
+        self.sent.iter().map(|sent| sent.unanswered().count() as u64).sum()
     }
 
     /// What it is to call next.
@@ -124,7 +113,6 @@ impl InFlight {
         let sent = self.sent.front_mut().ok_or(Damaged)?;
         let index = sent.job.index + sent.answered as usize;
         sent.answered += count;
-        self.answered += u64::from(count);
         if sent.answered < sent.job.count {
             return Ok((sent.job.handler.clone(), index));
         }
@@ -150,7 +138,7 @@ impl InFlight {
                 }
                 rest
             };
-            self.accepted -= u64::from(job.count);
+            self.tasks_left += u64::from(job.count);
             jobs.push(job);
         }
         jobs

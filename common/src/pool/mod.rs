@@ -481,6 +481,7 @@ impl Pool {
             self.shared.terminate();
         }
         for supervisor in self.supervisors.drain(..) {
+            supervisor.thread().unpark();
             let _ = supervisor.join(); // it does not panic; if it did, its message was printed
         }
         self.shared.end_collector();

@@ -22,21 +22,18 @@ impl Output {
         self.completions.push((handler, index, count, outcome));
     }
 
-    /// Rings, delivers, and wakes the threads that wait. Returns how many items were delivered; their handlers are dropped by then.
-    pub fn flush(&mut self, unobserved: &Arc<Unobserved>) -> usize {
+    /// Rings, delivers, and wakes the threads that wait.
+    pub fn flush(&mut self, unobserved: &Arc<Unobserved>) {
         for worker in self.bells.drain(..) {
             let _ = worker.bell.ring(); // a worker that cannot be rung is dead: its supervisor sees it
         }
-        let mut delivered = 0;
         let mut wake: Vec<Arc<ResultHandler>> = Vec::new();
         for (handler, index, count, outcome) in self.completions.drain(..) {
-            delivered += count as usize;
             let outcome = outcome.map_err(|error| Failure::new(error, unobserved));
             if handler.deliver(index, count, outcome) {
                 wake.push(handler);
             }
         }
         wake.iter().for_each(|handler| handler.wake());
-        delivered
     }
 }

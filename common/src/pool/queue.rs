@@ -57,8 +57,8 @@ pub(super) struct Queue {
     newest: u64,
     max_tasks: u64,
     depths: Depths,
-    /// Whether a worker is hungry, as the inbox was told.
-    pub told_hungry: bool,
+    /// The pool takes no more jobs: when all are answered, the workers end.
+    pub closed: bool,
     /// No worker is started any more: nothing is left to do, or the pool was terminated.
     pub shutting_down: bool,
     /// Why no worker can be had.
@@ -79,8 +79,9 @@ impl Queue {
         }
     }
 
-    /// Takes jobs in. They are dispatched later.
-    pub fn push(&mut self, jobs: &mut VecDeque<Job>, out: &mut Output) {
+    /// Takes jobs in, which are dispatched later. Returns false if there are none.
+    pub fn push(&mut self, jobs: &mut VecDeque<Job>, out: &mut Output) -> bool {
+        let some = !jobs.is_empty();
         if self.jobs.is_empty() {
             std::mem::swap(&mut self.jobs, jobs);
         } else {
@@ -90,12 +91,7 @@ impl Queue {
         if let Some(error) = self.failed.clone().or(over) {
             self.fail_all(&error, out);
         }
-    }
-
-    /// Does any worker have next to nothing to do? Then it should get what is submitted. (When the pool has been shut down,
-    /// what is submitted fails at once.)
-    pub fn is_hungry(&self) -> bool {
-        self.shutting_down || self.slots.iter().any(|slot| load(slot) < self.depths.least)
+        some
     }
 
     /// Gives jobs to workers.
@@ -184,6 +180,9 @@ impl Queue {
         let idle = self.idle();
         if idle > 0 && self.jobs.is_empty() && self.recall_for(idle) {
             self.dispatch(out);
+        }
+        if self.closed && self.jobs.is_empty() && self.slots.iter().all(|slot| slot.in_flight.sent.is_empty()) {
+            self.finish(out);
         }
     }
 
@@ -283,9 +282,9 @@ impl Queue {
         }
     }
 
-    /// A worker has ended. What it had not started goes back to the queue; what it was doing fails. If it never was ready, returns
-    /// why, and whether by its own fault.
-    pub fn exited(&mut self, worker: usize, exit: Exit, out: &mut Output) -> Option<(Error, bool)> {
+    /// A worker has ended. What it had not started goes back to the queue; what it was doing fails. If it never was ready, see
+    /// [`start_failed`](Queue::start_failed).
+    pub fn exited(&mut self, worker: usize, exit: Exit, out: &mut Output) -> Option<Duration> {
         let slot = &mut self.slots[worker];
         let (jobs, error, own_fault) = slot.exited(exit, &mut self.depths, out)?;
         let slot = std::mem::replace(slot, Slot::new(self.max_tasks));
@@ -293,7 +292,8 @@ impl Queue {
         for sent in slot.in_flight.sent {
             fail(sent.job, sent.answered, &error, out);
         }
-        (!slot.ready).then_some((error, own_fault))
+        let pause = (!slot.ready).then(|| self.start_failed(worker, error, own_fault, out));
+        pause.flatten()
     }
 
     /// A worker could not be started, or has ended before it was ready. Returns how long to wait before the next try, or `None`
@@ -315,7 +315,7 @@ impl Queue {
     }
 
     /// Nothing more is to be done: the workers end by themselves.
-    pub fn finish(&mut self, out: &mut Output) {
+    fn finish(&mut self, out: &mut Output) {
         self.shutting_down = true;
         for worker in 0..self.slots.len() {
             self.slots[worker].shut_down(out);

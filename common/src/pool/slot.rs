@@ -40,8 +40,6 @@ pub(super) struct Slot {
     tasks: Writer,
     replies: Replies,
     pub in_flight: InFlight,
-    /// How many items it may be given (`maxtasksperchild`).
-    max_tasks: u64,
     /// Something was written that it does not see yet.
     unpublished: bool,
     /// How many words of room it needs before it can take a job; 0: it has them.
@@ -53,10 +51,9 @@ pub(super) struct Slot {
 
 impl Slot {
     pub fn new(max_tasks: u64) -> Slot {
-        Slot {
-            max_tasks,
-            ..Slot::default()
-        }
+        let mut slot = Slot::default();
+        slot.in_flight.tasks_left = max_tasks;
+        slot
     }
 
     pub fn started(&mut self, link: Arc<Link>) {
@@ -71,12 +68,7 @@ impl Slot {
 
     pub fn can_take(&self) -> bool {
         let waits = self.waits_for_room > 0 || self.upload.is_some();
-        self.ready && !self.leaving && !self.damaged && !self.stopped && !waits && self.tasks_left() > 0
-    }
-
-    /// How many items it may still be given.
-    fn tasks_left(&self) -> u64 {
-        self.max_tasks - self.in_flight.accepted()
+        self.ready && !self.leaving && !self.damaged && !self.stopped && !waits && self.in_flight.tasks_left > 0
     }
 
     /// Do jobs that were submitted later start before one that waits here? (It is busy, or the system lets others run.) A job
@@ -106,9 +98,10 @@ impl Slot {
     /// Writes a job, for which there is room. Returns the items that exceed what the worker may still be given. `newest`: see
     /// [`Sent`].
     pub fn send(&mut self, mut job: Job, newest: u64) -> Option<Job> {
-        let rest = (u64::from(job.count) > self.tasks_left()).then(|| job.split_off(self.tasks_left() as u32));
+        let left = self.in_flight.tasks_left;
+        let rest = (u64::from(job.count) > left).then(|| job.split_off(left as u32));
         let header = TaskHeader {
-            first: self.in_flight.next(),
+            first: self.in_flight.next,
             function: job.function,
             count: job.count,
             label: job.index as u32,
@@ -157,7 +150,7 @@ impl Slot {
         if let Some(function) = function.filter(|_| left < before) {
             depths.adapt(function, before - left, left, &link.page.took);
         }
-        if something && self.ready && self.in_flight.sent.is_empty() && self.tasks_left() == 0 {
+        if something && self.ready && self.in_flight.sent.is_empty() && self.in_flight.tasks_left == 0 {
             self.shut_down(out); // it has done its share: another one takes its place
         }
         something
@@ -242,21 +235,16 @@ impl Slot {
 
     /// Takes back the jobs that it has not started; but nothing while a large one is on its way to it.
     pub fn recall(&mut self) -> Vec<Job> {
-        let end = self.in_flight.next();
-        let recall = |link: &Arc<Link>| {
-            let next = self.in_flight.check_next(link.page.next.load(Acquire))?;
-            if next == end || self.upload.is_some() {
-                return Ok(end);
-            }
+        let end = self.in_flight.next;
+        let link = self.link().filter(|_| self.upload.is_none());
+        let first = link.map_or(Ok(end), |link| {
             self.in_flight.check_next(claim::recall(&link.page.next, end))
+        });
+        let Ok(first) = first else {
+            self.expel();
+            return Vec::new();
         };
-        match self.link().map_or(Ok(end), recall) {
-            Ok(first) => self.in_flight.take_back(first),
-            Err(Damaged) => {
-                self.expel();
-                Vec::new()
-            }
-        }
+        self.in_flight.take_back(first)
     }
 
     /// The worker is not running at the moment: it gets nothing more until it has read further.
@@ -341,11 +329,7 @@ impl Slot {
         let (error, own_fault) = self.why_it_ended(&link.name, exit);
         // Items are answered before the next one is claimed: so only the first can have been started.
         let first = self.in_flight.due().start;
-        let next = self
-            .in_flight
-            .check_next(link.page.next.load(Acquire))
-            .unwrap_or(first + 1);
-        let mut begun = next > first || self.damaged;
+        let mut begun = self.damaged || link.page.next.load(Acquire) != first;
         // Did they need more memory than the worker had?
         let large = |sent: &&mut Sent| sent.answered == 0 && sent.job.items.len() > INLINE;
         if let Some(sent) = self.in_flight.sent.front_mut().filter(large).filter(|_| !begun) {

@@ -10,6 +10,7 @@ use super::system::bell;
 use crate::error::Error;
 use crate::os::{Change, OwnedHandle, SharedPage, borrow};
 use crate::spawn::{self, Call};
+use crate::sync::park_timeout;
 use crate::timeline;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -23,7 +24,7 @@ pub(super) fn supervise(
 ) {
     let mut first = Some(first);
     while !shared.is_shutting_down() {
-        match start(shared, &spawn::next_name("PoolWorker")) {
+        let pause = match start(shared, &spawn::next_name("PoolWorker")) {
             Ok(link) => {
                 if let Some(first) = first.take() {
                     let _ = first.send(Ok(()));
@@ -42,18 +43,17 @@ pub(super) fn supervise(
                         Change::Ended(exit) => break exit,
                     }
                 };
-                if let Some((error, own_fault)) = shared.with_queue(|queue, out| queue.exited(worker, exit, out)) {
-                    shared.start_failed(worker, error, own_fault);
-                }
+                shared.with_queue(|queue, out| queue.exited(worker, exit, out))
             }
             Err(error) => match first.take() {
                 Some(first) => {
                     let _ = first.send(Err(error));
                     return;
                 }
-                None => shared.start_failed(worker, error, false),
+                None => shared.with_queue(|queue, out| queue.start_failed(worker, error, false, out)),
             },
-        }
+        };
+        pause.into_iter().for_each(park_timeout); // unless the pool ends
     }
 }
 

@@ -256,6 +256,7 @@ fn worker_at_work(something_due: bool) -> World {
         world.advance(0);
         world.collect();
     }
+    while world.collect() {}
     if something_due {
         world.submit_items(2);
         while !world.workers[0].as_ref().unwrap().is_in_task() {
@@ -274,7 +275,7 @@ fn is_ended_for(words: &[u64], something_due: bool) -> bool {
     let tail = ring.tail.load(Relaxed);
     (tail..).zip(words).for_each(|(at, &word)| ring.write(at, word));
     ring.tail.store(tail + words.len() as u64, Relaxed);
-    world.collect();
+    world.ring();
     link.process.killed.load(Relaxed)
 }
 
@@ -285,6 +286,7 @@ fn a_worker_that_answers_before_it_has_all_arguments_is_ended() {
         world.advance(0);
         world.collect();
     }
+    while world.collect() {}
     world.submit_large(1, 100_000); // more than fits into a ring
     taint(&world);
     let link = world.workers[0].as_ref().unwrap().link.clone();
@@ -293,7 +295,7 @@ fn a_worker_that_answers_before_it_has_all_arguments_is_ended() {
     ring.write(tail, ResultHeader::new(Kind::Value, 0, 8).to_word());
     ring.write(tail + 1, 4);
     ring.tail.store(tail + 2, Relaxed);
-    world.collect();
+    world.ring();
     assert!(link.process.killed.load(Relaxed));
     assert!(world.answer_all(check));
 }

@@ -15,13 +15,18 @@ impl Queue {
         jobs.map(|job| job.index..job.index + job.count as usize).collect()
     }
 
+    /// How many items are not answered.
+    pub fn items_pending(&self) -> usize {
+        let in_flight: u64 = self.slots.iter().map(|slot| slot.in_flight.items()).sum();
+        self.jobs.iter().map(|job| job.count as usize).sum::<usize>() + in_flight as usize
+    }
+
     /// What holds whenever the queue was left, whatever a worker has written.
     pub fn assert_order(&self) {
         assert!(
             self.jobs.iter().is_sorted_by_key(|job| job.order()),
             "jobs wait out of order"
         );
-        self.slots.iter().for_each(Slot::assert_counts);
     }
 
     /// No worker is idle while a job waits, or while another one was sent items that it cannot start at once.

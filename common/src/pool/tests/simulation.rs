@@ -77,10 +77,11 @@ fn every_item_is_done_once_whatever_the_order_of_events() {
     }
 }
 
-/// A pool of workers that are ready.
+/// A pool of workers that are ready, whose collector sleeps.
 fn world(workers: usize) -> World {
     let mut world = World::new(Rng(0), workers, u64::MAX, 12);
     (0..workers).for_each(|worker| get_ready(&mut world, worker));
+    while world.collect() {}
     world
 }
 
@@ -206,6 +207,7 @@ fn a_pool_whose_workers_never_get_ready_gives_up() {
     assert_eq!(world.record.items(), [Item::Failed; 3]);
     assert!(matches!(world.shared.result(), Err(Error::Initializer(_))));
     world.submit_items(1);
+    while world.collect() {}
     assert_eq!(world.record.items()[3], Item::Failed);
 }
 

@@ -36,23 +36,13 @@ impl Slot {
         self.replies.buffer.capacity() + download.map_or(0, |(_, item, _)| item.capacity())
     }
 
-    pub fn assert_counts(&self) {
-        let unanswered: u64 = self
-            .in_flight
-            .sent
-            .iter()
-            .map(|sent| sent.unanswered().count() as u64)
-            .sum();
-        assert_eq!(self.in_flight.items(), unanswered);
-    }
-
     /// How many items wait behind another one. (Those of a large job do when all of it has come.)
     pub fn waiting(&self) -> u64 {
         let link = self
             .link()
             .filter(|_| self.in_flight.items() > 1 && self.upload.is_none());
         link.map_or(0, |link| {
-            self.in_flight.next().saturating_sub(link.page.next.load(Acquire))
+            self.in_flight.next.saturating_sub(link.page.next.load(Acquire))
         })
     }
 }

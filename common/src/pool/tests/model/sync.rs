@@ -83,13 +83,15 @@ atomics! {
     AtomicBool of bool;
     AtomicU32 of u32;
     AtomicU64 of u64;
-    AtomicUsize of usize;
 }
 
 pub(crate) use loom::sync::atomic::fence;
 
 /// Nothing: a thread that goes on at once is one of the orders, too.
 pub(crate) fn yield_now() {}
+
+/// A pause is over at once.
+pub(crate) fn park_timeout(_: Duration) {}
 
 /// Time stands still: whatever a worker does, it is quick.
 #[derive(Clone, Copy)]
@@ -116,7 +118,7 @@ impl Condvar {
         Condvar(loom::sync::Condvar::new())
     }
 
-    /// A pause is over at once; who waits without a limit waits.
+    /// A limit is over at once; a thread that waits without one waits.
     pub fn wait_timeout_while<'a, T>(
         &self,
         mut guard: MutexGuard<'a, T>,
