@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 /// A function pointer of type `fn(A) -> R` beside the function that decodes its argument, calls it, and encodes its result:
 /// two distances from the start of the code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 pub(crate) struct CodeRef {
     caller: u32,
     target: u32,
@@ -25,9 +25,6 @@ pub(crate) struct CodeRef {
 pub(crate) type Caller<E> = unsafe fn(usize, &[u8], &mut Vec<u8>) -> Result<(), E>;
 
 impl CodeRef {
-    /// Refers to no function.
-    pub const NONE: CodeRef = CodeRef::from_word(u64::MAX);
-
     /// `target` is the address of a function. `None`: one of the two does not lie in this program's code.
     pub fn new<E>(caller: Caller<E>, target: usize) -> Option<CodeRef> {
         Some(CodeRef {
@@ -40,7 +37,7 @@ impl CodeRef {
         u64::from(self.caller) << 32 | u64::from(self.target)
     }
 
-    pub const fn from_word(word: u64) -> CodeRef {
+    pub fn from_word(word: u64) -> CodeRef {
         let (caller, target) = ((word >> 32) as u32, word as u32);
         CodeRef { caller, target }
     }

@@ -11,6 +11,7 @@ use super::handles::Unobserved;
 use super::job::Job;
 use super::output::Output;
 use super::queue::Queue;
+use super::slot::Slot;
 use super::system::{Ringer, Sleeper};
 use crate::error::Error;
 use crate::sync::{AtomicBool, Mutex, MutexGuard, yield_now};
@@ -140,7 +141,7 @@ impl Shared {
             if !awake && !self.over.load(SeqCst) && self.sleeper.wait().is_err() {
                 std::thread::sleep(Duration::from_millis(1)); // somebody closed the bell: look without it
             }
-            self.lock().unwatch();
+            self.lock().slots.iter().for_each(Slot::unwatch);
         }
     }
 
@@ -149,14 +150,14 @@ impl Shared {
         self.lock_inbox().collector_sleeps = last;
         self.change(out, |queue, some, out| {
             if last {
-                queue.watch();
+                queue.slots.iter().for_each(Slot::watch);
             }
             let something = queue.collect_all(out) || some;
             if something {
                 queue.rebalance(out);
             }
             if last {
-                queue.expel_idlers();
+                queue.slots.iter_mut().for_each(Slot::expel_idler);
             }
             something
         })

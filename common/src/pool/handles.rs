@@ -146,13 +146,8 @@ impl ResultHandler {
         let waited = self.changed.wait_timeout_while(results, limit, not_ready);
         let (results, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
-            let what = if let Results::Many(_) = *results {
-                "the map"
-            } else {
-                "the task"
-            };
             return Err(Error::TimedOut {
-                what: what.to_owned(),
+                what: "the result".to_owned(),
                 after: limit,
             });
         }

@@ -48,7 +48,7 @@ const CANNOT_TAKE: usize = usize::MAX;
 #[derive(Default)]
 pub(super) struct Queue {
     jobs: VecDeque<Job>,
-    slots: Vec<Slot>,
+    pub slots: Vec<Slot>,
     /// While jobs are dispatched: for each worker, how many jobs are in flight. (In one place, since the least is looked for each time.)
     loads: Vec<usize>,
     /// For each worker, its strikes since one was ready last.
@@ -108,6 +108,7 @@ impl Queue {
             let Some((worker, run)) = self.choose() else { break };
             let slot = &mut self.slots[worker];
             for _ in 0..run {
+                self.loads[worker] = CANNOT_TAKE;
                 if !slot.can_take() || !self.jobs.front().is_some_and(|job| slot.has_room(job)) {
                     break;
                 }
@@ -115,8 +116,8 @@ impl Queue {
                 self.newest = self.newest.max(job.sequence);
                 let rest = slot.send(job, self.newest);
                 rest.into_iter().for_each(|job| self.jobs.push_front(job));
+                self.loads[worker] = load(slot);
             }
-            self.loads[worker] = load(slot);
         }
         for slot in &mut self.slots {
             slot.publish(out);
@@ -247,21 +248,6 @@ impl Queue {
         }
     }
 
-    /// Before the collector sleeps: from here on, every worker that writes, or makes room, rings.
-    pub fn watch(&self) {
-        self.slots.iter().for_each(Slot::watch);
-    }
-
-    /// The collector has woken up.
-    pub fn unwatch(&self) {
-        self.slots.iter().for_each(Slot::unwatch);
-    }
-
-    /// Ends workers that do nothing though they owe something: see [`Slot::expel_idler`].
-    pub fn expel_idlers(&mut self) {
-        self.slots.iter_mut().for_each(Slot::expel_idler);
-    }
-
     /// A worker was started; it has to get ready yet. False: too late, the pool ends.
     pub fn started(&mut self, worker: usize, link: &Arc<Link>, out: &mut Output) -> bool {
         if self.shutting_down {
@@ -285,8 +271,9 @@ impl Queue {
     /// A worker has ended. What it had not started goes back to the queue; what it was doing fails. If it never was ready, see
     /// [`start_failed`](Queue::start_failed).
     pub fn exited(&mut self, worker: usize, exit: Exit, out: &mut Output) -> Option<Duration> {
+        self.collect(worker, out);
         let slot = &mut self.slots[worker];
-        let (jobs, error, own_fault) = slot.exited(exit, &mut self.depths, out)?;
+        let (jobs, error, own_fault) = slot.exited(exit, out)?;
         let slot = std::mem::replace(slot, Slot::new(self.max_tasks));
         self.take_back(jobs);
         for sent in slot.in_flight.sent {

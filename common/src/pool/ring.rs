@@ -82,15 +82,6 @@ impl Writer {
         Ok(CAPACITY - (self.tail - self.head))
     }
 
-    /// Is there room for `wanted` words? If not, the reader rings when it has read on.
-    pub fn has_room(&mut self, ring: &Ring, wanted: u64) -> Result<bool, Damaged> {
-        if self.room(ring, wanted)? >= wanted {
-            return Ok(true);
-        }
-        fall_asleep(&ring.writer_asleep);
-        Ok(self.room(ring, wanted)? >= wanted)
-    }
-
     fn advance(&mut self, ring: &Ring) -> Result<(), Damaged> {
         let head = ring.head.load(Acquire);
         if head < self.head || head > self.tail {
@@ -211,7 +202,7 @@ pub(super) fn wait(
 }
 
 /// The head of a task: calls of one function, with consecutive items.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct TaskHeader {
     /// The first item's number. A worker's items are numbered from 0 on.
     pub first: u64,
@@ -225,15 +216,6 @@ pub(super) struct TaskHeader {
 }
 
 impl TaskHeader {
-    /// "End."
-    pub const SHUTDOWN: TaskHeader = TaskHeader {
-        first: 0,
-        function: CodeRef::NONE,
-        count: 0,
-        label: 0,
-        length: 0,
-    };
-
     pub fn write(self, writer: &mut Writer, ring: &Ring) {
         self.to_words().into_iter().for_each(|word| writer.push(ring, word));
     }

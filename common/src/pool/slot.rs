@@ -12,9 +12,8 @@ use super::replies::{Replies, Reply};
 use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake};
 use super::ring::{Damaged, INLINE, Kind, TASK_WORDS, TaskHeader, WORD, Writer, words};
 use super::system::Link;
-use super::worker::PROTOCOL_ERROR;
 use crate::error::{Error, RemoteError};
-use crate::os::{CAPACITY, Exit};
+use crate::os::Exit;
 use crate::timeline;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
@@ -40,10 +39,8 @@ pub(super) struct Slot {
     tasks: Writer,
     replies: Replies,
     pub in_flight: InFlight,
-    /// Something was written that it does not see yet.
-    unpublished: bool,
-    /// How many words of room it needs before it can take a job; 0: it has them.
-    waits_for_room: u64,
+    /// It has nothing to do, and gets nothing until it has passed over everything that was taken back.
+    paused: bool,
     /// How many bytes of the items of a large job were written. It had no other job when it was given this one, and gets none until
     /// all bytes are.
     upload: Option<usize>,
@@ -67,7 +64,7 @@ impl Slot {
     }
 
     pub fn can_take(&self) -> bool {
-        let waits = self.waits_for_room > 0 || self.upload.is_some();
+        let waits = self.paused || self.upload.is_some();
         self.ready && !self.leaving && !self.damaged && !self.stopped && !waits && self.in_flight.tasks_left > 0
     }
 
@@ -87,12 +84,14 @@ impl Slot {
         let Some(link) = &self.link else { return false };
         // There is always room for a shutdown. (A large payload follows later.)
         let needed = TASK_WORDS + words(job.items.len().min(INLINE)) + TASK_WORDS;
-        match self.tasks.has_room(&link.page.tasks, needed) {
-            Ok(true) => return true,
-            Ok(false) => self.waits_for_room = needed,
-            Err(Damaged) => self.expel(),
+        let Ok(room) = self.tasks.room(&link.page.tasks, needed) else {
+            self.expel();
+            return false;
+        };
+        if room < needed {
+            self.pause();
         }
-        false
+        room >= needed
     }
 
     /// Writes a job, for which there is room. Returns the items that exceed what the worker may still be given. `newest`: see
@@ -109,20 +108,38 @@ impl Slot {
         };
         if let Some(link) = &self.link {
             header.write(&mut self.tasks, &link.page.tasks);
-            if job.items.len() > INLINE {
-                self.upload = Some(0);
-            } else {
-                self.tasks.push_bytes(&link.page.tasks, &job.items);
-            }
         }
-        self.unpublished = true;
         self.in_flight.push(job, newest);
+        self.upload = Some(0);
+        let _ = self.upload(); // if that fails, so will the next one, which is noticed
         rest
+    }
+
+    /// Writes as much of the last job's items as there is room for. Returns false if there was none.
+    fn upload(&mut self) -> Result<bool, Damaged> {
+        let (Some(link), Some(written), Some(sent)) = (&self.link, self.upload, self.in_flight.sent.back()) else {
+            return Ok(false);
+        };
+        let ring = &link.page.tasks;
+        let rest = &sent.job.items[written..];
+        let room = self
+            .tasks
+            .room(ring, words(rest.len()) + TASK_WORDS)?
+            .saturating_sub(TASK_WORDS);
+        // Not in small pieces: each may wake the worker.
+        if room < words(rest.len().min(INLINE)) {
+            return Ok(false);
+        }
+        let piece = &rest[..rest.len().min((room * WORD) as usize)];
+        self.tasks.push_bytes(ring, piece);
+        self.upload = (piece.len() < rest.len()).then_some(written + piece.len());
+        Ok(true)
     }
 
     /// Lets it see what was written.
     pub fn publish(&mut self, out: &mut Output) {
-        if let Some(link) = self.link.as_ref().filter(|_| std::mem::take(&mut self.unpublished)) {
+        let unpublished = |link: &&Arc<Link>| !self.tasks.is_published(&link.page.tasks);
+        if let Some(link) = self.link.as_ref().filter(unpublished) {
             self.tasks.publish(&link.page.tasks);
             if must_wake(&link.page.tasks.reader_asleep) {
                 out.bells.push(link.clone());
@@ -132,15 +149,18 @@ impl Slot {
 
     /// Reads what the worker has written, and gives it what it waits for. Returns false if there was nothing.
     pub fn collect(&mut self, depths: &mut Depths, out: &mut Output) -> bool {
-        let waits = self.upload.is_some() || self.waits_for_room > 0;
+        let waits = self.upload.is_some() || self.paused;
         let Some(link) = self.link().filter(|_| waits || self.has_written()).cloned() else {
             return false;
         };
         let (function, before) = (self.in_flight.function(), self.in_flight.sent.len());
         let mut collect = || -> Result<bool, Damaged> {
             let read = self.read(&link, out)?;
-            let written = self.upload(&link, out)?;
-            Ok(self.find_room(&link)? || read || written)
+            let written = self.upload()?;
+            self.publish(out);
+            let passed_over = self.paused && self.tasks.all_read(&link.page.tasks)?;
+            self.paused &= !passed_over;
+            Ok(read || written || passed_over)
         };
         let Ok(something) = collect() else {
             self.expel();
@@ -201,38 +221,6 @@ impl Slot {
         Ok(())
     }
 
-    /// Writes as much of a large job's items as there is room for. True: something was written.
-    fn upload(&mut self, link: &Link, out: &mut Output) -> Result<bool, Damaged> {
-        let (Some(written), Some(sent)) = (self.upload, self.in_flight.sent.front()) else {
-            return Ok(false);
-        };
-        let ring = &link.page.tasks;
-        let rest = &sent.job.items[written..];
-        // Not in small pieces: each may wake the worker.
-        if !self
-            .tasks
-            .has_room(ring, words(rest.len()).min(CAPACITY / 4) + TASK_WORDS)?
-        {
-            return Ok(false);
-        }
-        let room = self.tasks.room(ring, CAPACITY)? - TASK_WORDS;
-        let piece = &rest[..rest.len().min((room * WORD) as usize)];
-        self.tasks.push_bytes(ring, piece);
-        self.upload = (piece.len() < rest.len()).then_some(written + piece.len());
-        self.unpublished = true;
-        self.publish(out);
-        Ok(true)
-    }
-
-    /// Is there room now for what did not fit?
-    fn find_room(&mut self, link: &Link) -> Result<bool, Damaged> {
-        let found = self.waits_for_room > 0 && self.tasks.has_room(&link.page.tasks, self.waits_for_room)?;
-        if found {
-            self.waits_for_room = 0;
-        }
-        Ok(found)
-    }
-
     /// Takes back the jobs that it has not started; but nothing while a large one is on its way to it.
     pub fn recall(&mut self) -> Vec<Job> {
         let end = self.in_flight.next;
@@ -249,9 +237,7 @@ impl Slot {
 
     /// The worker is not running at the moment: it gets nothing more until it has read further.
     pub fn pause(&mut self) {
-        if self.in_flight.sent.is_empty() {
-            self.waits_for_room = CAPACITY;
-        }
+        self.paused = self.in_flight.sent.is_empty();
     }
 
     /// Before the collector sleeps: from here on, it rings when it writes.
@@ -303,8 +289,7 @@ impl Slot {
         if let Some(link) = self.link().filter(|_| !self.leaving).cloned() {
             self.leaving = true;
             timeline::planned_end(link.process.pid());
-            TaskHeader::SHUTDOWN.write(&mut self.tasks, &link.page.tasks);
-            self.unpublished = true;
+            TaskHeader::default().write(&mut self.tasks, &link.page.tasks); // no items: the last one
             self.publish(out);
         }
     }
@@ -319,13 +304,11 @@ impl Slot {
 
     /// It has ended. Returns the jobs that it had not started, the one that it was doing, and why that fails; and whether, if it
     /// never was ready, that is its own fault.
-    pub fn exited(&mut self, exit: Exit, depths: &mut Depths, out: &mut Output) -> Option<(Vec<Job>, Error, bool)> {
+    pub fn exited(&mut self, exit: Exit, out: &mut Output) -> Option<(Vec<Job>, Error, bool)> {
         let link = self.link.clone()?;
-        self.collect(depths, out);
         if !self.damaged {
             self.take_in_kept(&link, out);
         }
-        self.damaged |= exit == Exit::Code(PROTOCOL_ERROR);
         let (error, own_fault) = self.why_it_ended(&link.name, exit);
         // Items are answered before the next one is claimed: so only the first can have been started.
         let first = self.in_flight.due().start;

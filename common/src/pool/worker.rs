@@ -14,9 +14,12 @@ use crate::error::RemoteError;
 use crate::function;
 use crate::os::{self, Owner, Page, SharedPage};
 use crate::spawn::{self, Start};
-use crate::sync::{AtomicU32, Instant};
+use crate::sync::Instant;
 use crate::timeline;
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{BrokenPipe, UnexpectedEof},
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -43,7 +46,7 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
         let _span = timeline::span("initializer");
         let (outcome, _) = initializer.run(&start.to_parent);
         worker.leave_copy();
-        if let Err(error) = outcome {
+        if let Some(error) = outcome.err().filter(|error| !matches!(**error, RemoteError::Result(_))) {
             let _ = worker.send_error(Kind::Fatal, 0, &error);
             return Ok(1);
         }
@@ -51,20 +54,13 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     drop(start.to_parent); // what is said from here on goes through the page
     match worker.work() {
         Ok(()) => Ok(0),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0), // the pool's process has ended
+        Err(error) if matches!(error.kind(), UnexpectedEof | BrokenPipe) => Ok(0), // the pool's process has ended
         Err(error) => {
             eprintln!("a worker of a pool ends, because {error}: did a task close or replace descriptors of others?");
-            Ok(if error.kind() == io::ErrorKind::InvalidData {
-                PROTOCOL_ERROR
-            } else {
-                1
-            })
+            Ok(1)
         }
     }
 }
-
-/// Exit code of a worker that does not understand its pool any more. (A rare one: tasks exit too.)
-pub(super) const PROTOCOL_ERROR: i32 = 113;
 
 pub(super) struct Worker<'a> {
     page: &'a Page,
@@ -119,10 +115,6 @@ impl<'a> Worker<'a> {
                 return Ok(());
             }
             let large = task.length > INLINE as u64;
-            if large {
-                self.tasks.release(&self.page.tasks);
-                self.wake(&self.page.results.reader_asleep)?; // the items come as there is room
-            }
             self.items.clear();
             while (self.items.len() as u64) < task.length {
                 self.wait_for_words(1)?;
@@ -133,7 +125,7 @@ impl<'a> Worker<'a> {
                     .pop_bytes(ring, available.min(missing) as usize, &mut self.items);
                 self.tasks.release(ring);
                 if large {
-                    self.wake(&self.page.tasks.writer_asleep)?;
+                    self.wake()?;
                 }
             }
             self.run_items(task)?;
@@ -149,6 +141,7 @@ impl<'a> Worker<'a> {
         }
         let sleep = || {
             if self.passed_over {
+                self.tasks.release(ring); // should this be damaged
                 self.pool_bell.ring()?; // was it right to pass over that?
             }
             self.bell.wait()
@@ -159,8 +152,8 @@ impl<'a> Worker<'a> {
     }
 
     /// Rings, if the pool waits for this: something to read, or room.
-    fn wake(&mut self, asleep: &AtomicU32) -> io::Result<()> {
-        if must_wake(asleep) {
+    fn wake(&mut self) -> io::Result<()> {
+        if must_wake(&self.page.results.reader_asleep) {
             self.tell_time(); // beside a bell, that costs little
             self.told_at = Instant::now();
             self.pool_bell.ring()?;
@@ -178,9 +171,7 @@ impl<'a> Worker<'a> {
             rest = others;
             if !claim(&self.page.next, item) {
                 self.publish_values()?;
-                // It was taken back, and so was everything after it. That gives no result, but frees room.
-                self.passed_over = true;
-                self.wake(&self.page.tasks.writer_asleep)?;
+                self.passed_over = true; // it was taken back, and so was everything after it
                 break;
             }
             self.passed_over = false;
@@ -231,7 +222,7 @@ impl<'a> Worker<'a> {
             self.tell_time();
         }
         self.results.publish(&self.page.results);
-        self.wake(&self.page.results.reader_asleep)
+        self.wake()
     }
 
     fn tell_time(&self) {

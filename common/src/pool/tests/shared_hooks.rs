@@ -3,6 +3,7 @@
 use super::{Output, Shared};
 use crate::error::Error;
 use crate::pool::queue::Queue;
+use crate::pool::slot::Slot;
 use crate::sync::MutexGuard;
 use std::time::Duration;
 
@@ -33,7 +34,7 @@ impl Shared {
     }
 
     pub fn collector_wakes(&self) {
-        self.lock().unwatch();
+        self.lock().slots.iter().for_each(Slot::unwatch);
     }
 
     /// A worker could not be started.

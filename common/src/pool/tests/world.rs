@@ -16,7 +16,6 @@ use crate::pool::ring::{
 use crate::pool::slot::Slot;
 use crate::pool::system::{Link, bell};
 use crate::pool::values::Values;
-use crate::pool::worker::PROTOCOL_ERROR;
 use crate::sync::AtomicU32;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -186,7 +185,7 @@ fn job(record: &Arc<Record>, count: usize, size: usize) -> Job {
     }
     Job {
         sequence: 0,
-        function: CodeRef::NONE,
+        function: CodeRef::default(),
         items: items.into(),
         handler: record.results.clone(),
         index: first,
@@ -344,7 +343,10 @@ impl FakeWorker {
                 self.sleep = Sleep::Drowsy;
             }
             Ok(false) => {
-                self.rang |= self.passed_over;
+                if self.passed_over {
+                    self.tasks.release(&link.page.tasks);
+                    self.rang = true;
+                }
                 // A bell that was rung while nobody slept rings on.
                 self.sleep = if std::mem::take(&mut self.rung) {
                     Sleep::Awake
@@ -352,7 +354,7 @@ impl FakeWorker {
                     Sleep::Asleep
                 };
             }
-            Err(Damaged) => self.doing = Doing::Leaving(Exit::Code(PROTOCOL_ERROR)),
+            Err(Damaged) => self.doing = Doing::Leaving(Exit::Code(1)),
         }
         true
     }
@@ -385,9 +387,6 @@ impl FakeWorker {
                 self.doing = Doing::Reading(task, Vec::new());
                 if task.count == 0 {
                     self.doing = Doing::Leaving(Exit::Code(0));
-                } else if task.length > INLINE as u64 {
-                    self.tasks.release(ring);
-                    self.rang |= must_wake(&page.results.reader_asleep);
                 }
                 Ok(true)
             }
@@ -400,7 +399,7 @@ impl FakeWorker {
                 self.tasks.pop_bytes(ring, available.min(missing) as usize, items);
                 self.tasks.release(ring);
                 if task.length > INLINE as u64 {
-                    self.rang |= must_wake(&ring.writer_asleep);
+                    self.rang |= must_wake(&page.results.reader_asleep);
                 }
                 if items.len() as u64 == task.length {
                     let (task, items) = (*task, std::mem::take(items));
@@ -465,10 +464,7 @@ impl FakeWorker {
     }
 
     fn pass_over(&mut self) -> Result<bool, Damaged> {
-        let ring = &self.link.page.tasks;
         self.passed_over = true;
-        self.tasks.release(ring);
-        self.rang |= must_wake(&ring.writer_asleep);
         self.doing = Doing::Idle;
         Ok(true)
     }
