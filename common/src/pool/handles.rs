@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// What came of some consecutive items: their values, packed; or why one has none.
+/// What came of some consecutive items: their values, packed; or why they have none.
 pub(super) type Outcome = Result<Packed, Box<Failure>>;
 
 /// Failures whose handles were dropped before anybody asked for the result: `join` reports them.
@@ -37,15 +37,21 @@ impl Unobserved {
 /// Why items have no value. A failure that is dropped before anybody has looked at it is counted as unobserved.
 pub(super) struct Failure {
     error: Error,
+    /// Of how many items.
+    pub count: u32,
     unobserved: Option<Arc<Unobserved>>,
 }
 
 impl Failure {
-    pub fn new(error: Error, unobserved: &Arc<Unobserved>) -> Box<Failure> {
+    pub fn new(error: Error, count: u32, unobserved: &Arc<Unobserved>) -> Box<Failure> {
         // A pool that is terminated fails what is left, and everybody knows.
         let known = matches!(error, Error::Terminated);
         let unobserved = (!known).then(|| unobserved.clone());
-        Box::new(Failure { error, unobserved })
+        Box::new(Failure {
+            error,
+            count,
+            unobserved,
+        })
     }
 
     pub fn observe(&mut self) -> Error {
@@ -59,7 +65,7 @@ impl Drop for Failure {
         if let Some(unobserved) = self.unobserved.take() {
             let mut noted = unobserved.lock();
             let (count, _) = noted.get_or_insert_with(|| (0, self.error.clone()));
-            *count += 1;
+            *count += self.count as usize;
         }
     }
 }
@@ -101,7 +107,7 @@ impl ResultHandler {
     /// Takes what came of `count` items, the first of which is at `index`. True: somebody waits, there is now what they wait for,
     /// and they are to be woken.
     pub fn deliver(&self, index: usize, count: u32, outcome: Outcome) -> bool {
-        let mut results = self.lock();
+        let Ok(mut results) = self.ours() else { return false };
         results.add(index, count, outcome);
         let wake = self.watched.load(Relaxed) & WATCHED != 0 && results.ready();
         if wake {

@@ -17,10 +17,11 @@ use collector::Shared;
 use handles::{Failure, ResultHandler, Results};
 use items::{Packed, push_item};
 use job::Job;
+use std::cell::Cell;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use system::bell;
 
@@ -319,7 +320,7 @@ impl Pool {
             if let Err(error) = pack(&mut chunk, &item) {
                 // The chunk ends before this item, and the next one begins behind it.
                 submit(&mut chunk, first..index);
-                self.refuse(error, index, &handler);
+                self.refuse(error, index, 1, &handler);
                 first = next;
             } else if next - first == chunksize || next == count {
                 submit(&mut chunk, first..next);
@@ -340,20 +341,16 @@ impl Pool {
         index: usize,
         handler: Arc<ResultHandler>,
     ) -> usize {
-        let mut bytes = BUFFER.take();
-        match pack(&mut bytes, arg) {
-            Ok(()) => {
-                let length = bytes.len();
-                self.submit(f, Packed::take(&mut bytes), 1, index, handler);
-                bytes.clear();
-                BUFFER.set(bytes);
-                length
-            }
-            Err(error) => {
-                self.refuse(error, index, &handler);
-                0
-            }
+        let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default(); // a thread that is ending has none any more
+        let packed = pack(&mut bytes, arg);
+        let length = bytes.len();
+        match packed {
+            Ok(()) => self.submit(f, Packed::take(&mut bytes), 1, index, handler),
+            Err(error) => self.refuse(error, index, 1, &handler),
         }
+        bytes.clear();
+        let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
+        length
     }
 
     fn submit<A: Message, R: Message>(
@@ -375,14 +372,14 @@ impl Pool {
                 count,
                 deliveries: 0,
             }),
-            Err(error) => (0..count as usize).for_each(|item| self.refuse(error.clone(), index + item, &handler)),
+            Err(error) => self.refuse(error, index, count, &handler),
         }
     }
 
-    /// An item that cannot be submitted.
-    fn refuse(&self, error: Error, index: usize, handler: &ResultHandler) {
-        let failure = Failure::new(error, &self.shared.unobserved);
-        if handler.deliver(index, 1, Err(failure)) {
+    /// Items that cannot be submitted.
+    fn refuse(&self, error: Error, index: usize, count: u32, handler: &ResultHandler) {
+        let failure = Failure::new(error, count, &self.shared.unobserved);
+        if handler.deliver(index, count, Err(failure)) {
             handler.wake();
         }
     }
@@ -445,25 +442,21 @@ fn start_thread(name: String, life: impl FnOnce() + Send + 'static) -> Result<Jo
 }
 
 impl Pool {
-    /// Starts the threads, which start the workers; waits until each worker has been started.
+    /// Starts the workers, and the threads.
     fn start(&mut self, initializer: Option<Call>) -> Result<(), Error> {
         let initializer = Arc::new(initializer);
         let shared = self.shared.clone();
         self.collector = Some(start_thread("common-pool".to_owned(), move || shared.collect())?);
-        let (first, outcomes) = mpsc::channel();
         for worker in 0..self.processes {
-            let (shared, first, initializer) = (self.shared.clone(), first.clone(), initializer.clone());
-            let life = move || {
-                supervisor::supervise(&shared, worker, first, |shared, name| {
-                    let _turn = shared.starting.lock();
-                    supervisor::start(shared, name, (*initializer).as_ref())
-                });
-            };
-            self.supervisors
-                .push(start_thread(format!("common-pool-{worker}"), life)?);
+            let (shared, initializer) = (self.shared.clone(), initializer.clone());
+            let start = move |shared: &Shared| supervisor::start(shared, (*initializer).as_ref());
+            let first = Arc::new(start(&shared)?);
+            let link = first.clone();
+            let life = move || supervisor::supervise(&shared, worker, first, start);
+            let supervisor = start_thread(format!("common-pool-{worker}"), life);
+            self.supervisors.push(supervisor.inspect_err(|_| link.end())?);
         }
-        drop(first);
-        outcomes.into_iter().take(self.processes).collect()
+        Ok(())
     }
 
     /// Ends the workers when all is done (`closed`), or now, and waits for them.
@@ -508,7 +501,7 @@ impl Drop for Pool {
 
 thread_local! {
     /// For encoding: most arguments are short, and need no memory of their own.
-    static BUFFER: std::cell::Cell<Vec<u8>> = const { std::cell::Cell::new(Vec::new()) };
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 #[inline]

@@ -29,7 +29,7 @@ impl Output {
         }
         let mut wake: Vec<Arc<ResultHandler>> = Vec::new();
         for (handler, index, count, outcome) in self.completions.drain(..) {
-            let outcome = outcome.map_err(|error| Failure::new(error, unobserved));
+            let outcome = outcome.map_err(|error| Failure::new(error, count, unobserved));
             if handler.deliver(index, count, outcome) {
                 wake.push(handler);
             }

@@ -39,6 +39,9 @@ use std::time::Duration;
 const STRIKES_FOR_OWN_FAULT: u32 = 20;
 const STRIKES: u32 = 120;
 
+/// Before a worker is replaced that has ended without a task, though it was ready.
+const PAUSE_AFTER_NOTHING: Duration = Duration::from_millis(100);
+
 /// A worker whose depth is n times this gets n jobs in a row, because they are neighbours in memory.
 const RUN: usize = 16;
 
@@ -279,8 +282,11 @@ impl Queue {
         for sent in slot.in_flight.sent {
             fail(sent.job, sent.answered, &error, out);
         }
-        let pause = (!slot.ready).then(|| self.start_failed(worker, error, own_fault, out));
-        pause.flatten()
+        match slot.ready {
+            false => self.start_failed(worker, error, own_fault, out),
+            // The next one may end as soon.
+            true => (slot.in_flight.next == 0).then_some(PAUSE_AFTER_NOTHING),
+        }
     }
 
     /// A worker could not be started, or has ended before it was ready. Returns how long to wait before the next try, or `None`
@@ -304,17 +310,13 @@ impl Queue {
     /// Nothing more is to be done: the workers end by themselves.
     fn finish(&mut self, out: &mut Output) {
         self.shutting_down = true;
-        for worker in 0..self.slots.len() {
-            self.slots[worker].shut_down(out);
-        }
+        self.slots.iter_mut().for_each(|slot| slot.shut_down(out));
     }
 
     /// Ends everything now.
     pub fn terminate(&mut self, out: &mut Output) {
         self.shutting_down = true;
-        for worker in 0..self.slots.len() {
-            self.slots[worker].terminate();
-        }
+        self.slots.iter_mut().for_each(|slot| slot.terminate(out));
         self.fail_all(&Error::Terminated, out);
     }
 
@@ -330,9 +332,8 @@ impl Queue {
 
 /// Fails the items of a job that are not `answered`.
 fn fail(job: Job, answered: u32, error: &Error, out: &mut Output) {
-    for item in answered..job.count {
-        out.push(job.handler.clone(), job.index + item as usize, 1, Err(error.clone()));
-    }
+    let (first, count) = (job.index + answered as usize, job.count - answered);
+    out.push(job.handler, first, count, Err(error.clone()));
 }
 
 /// How many jobs are in flight to a worker that can take more.

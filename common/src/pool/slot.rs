@@ -280,7 +280,7 @@ impl Slot {
     pub fn expel(&mut self) {
         self.damaged = true;
         if let Some(link) = &self.link {
-            let _ = link.process.kill(); // it can fail only if the process has ended
+            let _ = link.process.kill(); // fails if it has ended, or if this process has given up the right to
         }
     }
 
@@ -295,10 +295,8 @@ impl Slot {
     }
 
     /// Ends it now, with its pool.
-    pub fn terminate(&mut self) {
-        if let Some(link) = &self.link {
-            timeline::planned_end(link.process.pid());
-        }
+    pub fn terminate(&mut self, out: &mut Output) {
+        self.shut_down(out); // should it not be possible to kill it
         self.expel(); // nothing that comes from it counts any more
     }
 

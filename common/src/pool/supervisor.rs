@@ -13,28 +13,20 @@ use crate::spawn::{self, Call};
 use crate::sync::park_timeout;
 use crate::timeline;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
-/// The life of a supervisor. `first` is told whether the first start succeeded.
+/// The life of a supervisor, which begins with the worker's `first` process.
 pub(super) fn supervise(
     shared: &Shared,
     worker: usize,
-    first: Sender<Result<(), Error>>,
-    start: impl Fn(&Shared, &str) -> Result<Link, Error>,
+    first: Arc<Link>,
+    start: impl Fn(&Shared) -> Result<Link, Error>,
 ) {
-    let mut first = Some(first);
-    while !shared.is_shutting_down() {
-        let pause = match start(shared, &spawn::next_name("PoolWorker")) {
+    let mut started = Ok(first);
+    loop {
+        let pause = match started {
             Ok(link) => {
-                if let Some(first) = first.take() {
-                    let _ = first.send(Ok(()));
-                }
-                let link = Arc::new(link);
                 if !shared.with_queue(|queue, out| queue.started(worker, &link, out)) {
-                    timeline::planned_end(link.process.pid());
-                    let _ = link.process.kill(); // it can fail only if the process has ended
-                    link.process.wait();
-                    return;
+                    return link.end();
                 }
                 let exit = loop {
                     match link.process.wait_for_change() {
@@ -45,21 +37,30 @@ pub(super) fn supervise(
                 };
                 shared.with_queue(|queue, out| queue.exited(worker, exit, out))
             }
-            Err(error) => match first.take() {
-                Some(first) => {
-                    let _ = first.send(Err(error));
-                    return;
-                }
-                None => shared.with_queue(|queue, out| queue.start_failed(worker, error, false, out)),
-            },
+            Err(error) => shared.with_queue(|queue, out| queue.start_failed(worker, error, false, out)),
         };
         pause.into_iter().for_each(park_timeout); // unless the pool ends
+        if shared.is_shutting_down() {
+            return;
+        }
+        started = start(shared).map(Arc::new);
+    }
+}
+
+impl Link {
+    /// Ends a worker that the pool will not use.
+    pub fn end(&self) {
+        timeline::planned_end(self.process.pid());
+        let _ = self.process.kill(); // it can fail only if the process has ended
+        self.process.wait();
     }
 }
 
 /// Starts a worker.
 #[allow(clippy::useless_conversion)] // in tests, a worker's process is another type
-pub(super) fn start(shared: &Shared, name: &str, initializer: Option<&Call>) -> Result<Link, Error> {
+pub(super) fn start(shared: &Shared, initializer: Option<&Call>) -> Result<Link, Error> {
+    let _turn = shared.starting.lock();
+    let name = &spawn::next_name("PoolWorker");
     let no_memory = |error| Error::start(name, error);
     let (page, memory) = SharedPage::create().map_err(no_memory)?;
     let (bell, sleeper) = bell().map_err(no_memory)?;

@@ -283,6 +283,28 @@ fn b54_in_a_copy_a_new_pool_and_a_new_process_work() {
     testing::run_with(&mut program("forks::begins_anew_in_a_copy"), Duration::from_secs(30)).success();
 }
 
+/// Each time, results arrive just while the copy is made.
+pub fn goes_on_with_an_imap_in_copies() {
+    common::init();
+    let pool = Pool::new(2).unwrap();
+    let mut items = pool.imap_unordered(square, 0..);
+    for _ in 0..300 {
+        assert!(items.by_ref().take(20).all(|item| item.is_ok()));
+        in_a_copy("next", || {
+            let error = items.by_ref().take(2000).find_map(Result::err);
+            refused::<()>(Err(error.expect("the input has no end")));
+        });
+    }
+    undisturbed(&pool, "copies");
+}
+
+#[test]
+fn f1_b54_an_imap_that_goes_on_in_a_copy_is_refused_and_does_not_hang() {
+    let _careful = careful(90);
+    let mut parent = program("forks::goes_on_with_an_imap_in_copies");
+    testing::run_with(&mut parent, Duration::from_secs(60)).success();
+}
+
 // A target that forks, and does not leave in the copy.
 
 /// Goes on in two processes, in the copy first. Returns the number of the one that it began in, and this one's.

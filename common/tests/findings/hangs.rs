@@ -612,6 +612,31 @@ fn h10_an_initializer_that_fails_again_and_again_but_not_in_a_row_is_not_broken(
     assert!(events.notes().len() >= 24);
 }
 
+/// The worker gets ready, and ends at once.
+fn end_soon(place: String) {
+    note(&place, process::id());
+    thread::spawn(|| {
+        thread::sleep(Duration::from_millis(1));
+        process::exit(0);
+    });
+}
+
+#[test]
+fn h18_workers_that_end_as_soon_as_they_are_ready_are_not_replaced_in_a_storm() {
+    let _careful = careful(60);
+    let events = Events::new();
+    let initializer = Pool::builder().processes(1).initializer(end_soon, events.place());
+    let pool = initializer.build().unwrap();
+    let begin = Instant::now();
+    eventually("three workers", || events.notes().len() > 3);
+    // Ten a second, and some more at the beginning.
+    thread::sleep(Duration::from_secs(1));
+    let most = 5 + 10 * begin.elapsed().as_secs_f64() as usize;
+    let workers = events.notes().len();
+    assert!(workers <= most, "{workers} workers in {:?}", begin.elapsed());
+    pool.terminate();
+}
+
 #[test]
 fn h14_results_that_are_large_are_not_piled_up() {
     let _careful = careful(60);

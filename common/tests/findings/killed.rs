@@ -1,10 +1,13 @@
 //! What ended the caller: signals, limits, and sizes of its program. (Large thread-locals are a program's own: see
 //! `large_thread_locals.rs`.)
 
-use crate::programs::careful;
+use crate::programs::{careful, program};
 use crate::square;
 use common::{Pool, Process};
 use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::thread;
+use std::time::Duration;
 
 #[cfg(unix)]
 pub mod signals {
@@ -112,6 +115,38 @@ pub mod signals {
             }
         }
     }
+}
+
+/// Asks a pool for something when its thread ends.
+struct Last(&'static Pool);
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        println!("{:?}", self.0.apply(square, 4));
+    }
+}
+
+pub fn uses_a_pool_when_a_thread_ends() {
+    thread_local! {
+        static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
+    }
+    common::init();
+    let pool: &Pool = Box::leak(Box::new(Pool::new(1).unwrap()));
+    let thread = thread::spawn(|| {
+        LAST.set(Some(Last(pool))); // before the pool's own thread-locals, which end first
+        pool.apply(square, 3).unwrap()
+    });
+    assert_eq!(thread.join().unwrap(), 9);
+}
+
+#[test]
+fn k4_b56_a_destructor_of_a_thread_local_may_use_a_pool() {
+    let _careful = careful(30);
+    let run = testing::run_with(
+        &mut program("killed::uses_a_pool_when_a_thread_ends"),
+        Duration::from_secs(20),
+    );
+    assert_eq!(run.success().lines(), ["Ok(16)"]);
 }
 
 /// As deep as it is.

@@ -21,6 +21,7 @@ use std::{panic, thread};
 
 programs! {
     #[cfg(unix)] forks::calls_in_a_copy,
+    #[cfg(unix)] forks::goes_on_with_an_imap_in_copies,
     #[cfg(unix)] forks::drops_in_a_copy,
     #[cfg(unix)] forks::drops_a_child_in_a_copy,
     #[cfg(unix)] forks::begins_anew_in_a_copy,
@@ -34,6 +35,7 @@ programs! {
     #[cfg(target_os = "linux")] hangs::memory::has_six_hundred_workers,
     #[cfg(target_os = "linux")] hangs::memory::is_damaged,
     #[cfg(target_os = "linux")] hangs::memory::drops_daemons,
+    killed::uses_a_pool_when_a_thread_ends,
     #[cfg(unix)] killed::signals::dies_of_closed_pipes,
     #[cfg(unix)] killed::signals::may_write_little,
     #[cfg(unix)] words::surroundings::holds_a_lock,
@@ -43,6 +45,7 @@ programs! {
     #[cfg(unix)] words::surroundings::dispatches_on_its_name,
     #[cfg(unix)] words::surroundings::wants_too_much,
     #[cfg(unix)] words::surroundings::may_not_send_signals,
+    #[cfg(target_os = "linux")] words::surroundings::gives_up_its_rights,
     #[cfg(target_os = "linux")] words::surroundings::counts_its_children_anew,
     #[cfg(target_os = "linux")] words::surroundings::has_few_threads,
 }

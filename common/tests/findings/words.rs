@@ -253,6 +253,36 @@ impl<T: FusedIterator> Asked<T> {
 }
 
 #[test]
+fn w21_any_exit_code_of_a_task_is_told() {
+    let _careful = careful(60);
+    let pool = Pool::new(2).unwrap();
+    for code in [0, 1, 2, 70, 101, 113, 255] {
+        let error = pool.apply(|code| process::exit(code), code).map(|()| ()).unwrap_err();
+        assert!(
+            matches!(error, Error::Exited { code: told, .. } if told == code),
+            "{code}: {error}"
+        );
+    }
+}
+
+/// What it returns cannot be sent.
+fn returns_a_sender(_: ()) -> IpcSender<u32> {
+    ipc::channel().unwrap().0
+}
+
+#[test]
+fn w22_what_an_initializer_returns_is_ignored_whatever_it_is() {
+    let _careful = careful(30);
+    let pool = Pool::builder()
+        .processes(2)
+        .initializer(returns_a_sender, ())
+        .build()
+        .unwrap();
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    pool.close().join().unwrap();
+}
+
+#[test]
 fn w18_every_public_type_can_be_shown() {
     type Results = Imap<'static, u64, u64, std::ops::Range<u64>>;
     let asked = [

@@ -78,7 +78,10 @@ impl Record {
                         }
                     }
                 }
-                Err(mut failure) => state.take_in(first, Err(failure.observe())),
+                Err(mut failure) => {
+                    let items = first..first + failure.count as usize;
+                    items.for_each(|index| state.take_in(index, Err(failure.observe())));
+                }
             }
         }
         state

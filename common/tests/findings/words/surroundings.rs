@@ -284,6 +284,34 @@ fn w11_a_signal_that_cannot_be_sent_is_not_something_that_could_not_be_started()
     assert!(lines.len() == 2 && lines.iter().all(is_right), "{lines:?}");
 }
 
+/// It cannot kill its workers any more.
+#[cfg(target_os = "linux")]
+pub fn gives_up_its_rights() {
+    common::init();
+    let pool = Pool::new(2).unwrap();
+    assert_eq!(pool.apply(square, 3).unwrap(), 9);
+    // SAFETY: it takes a number.
+    assert_eq!(unsafe { libc::setuid(61_234) }, 0);
+    assert_eq!(pool.apply(square, 4).unwrap(), 16);
+    drop(pool);
+    println!("it has ended");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn h17_a_pool_whose_program_may_not_kill_its_workers_any_more_ends() {
+    let _careful = careful(30);
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("skipped: only root can give up rights in this way");
+        return;
+    }
+    let run = testing::run_with(
+        &mut program("words::surroundings::gives_up_its_rights"),
+        Duration::from_secs(20),
+    );
+    assert_eq!(run.success().lines(), ["it has ended"]);
+}
+
 /// Processes are counted anew there: a child that looks for its parent's number finds nobody.
 #[cfg(target_os = "linux")]
 pub fn counts_its_children_anew() {

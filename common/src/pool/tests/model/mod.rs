@@ -25,8 +25,8 @@ use loom::thread;
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, mpsc};
 use std::time::Instant;
 use sync::{AtomicU64, Death, STEPS};
 use system::{Process, Ringer, Sleeper, bell};
@@ -133,12 +133,10 @@ impl Model {
     fn new(workers: usize, max_tasks: u64, steps: usize) -> Model {
         let shared = Arc::new(Shared::new(workers, max_tasks, FEW, bell().unwrap()));
         let supervisor = |worker: usize| {
-            let (shared, mortal) = (shared.clone(), Cell::new(worker == 0));
+            let shared = shared.clone();
             spawn(move || {
-                supervise(&shared, worker, mpsc::channel().0, |shared, name| {
-                    let steps = if mortal.take() { steps } else { usize::MAX };
-                    Ok(start(shared, name, steps))
-                });
+                let first = start(&shared, if worker == 0 { steps } else { usize::MAX });
+                supervise(&shared, worker, Arc::new(first), |shared| Ok(start(shared, usize::MAX)));
             })
         };
         let supervisors = (0..workers).map(supervisor).collect();
@@ -200,7 +198,7 @@ impl Model {
     }
 }
 
-fn start(shared: &Shared, name: &str, steps: usize) -> Link {
+fn start(shared: &Shared, steps: usize) -> Link {
     let (page, memory) = SharedPage::create().unwrap();
     // All of its numbers are used before another thread knows of them: loom takes the first use of one for its creation.
     page.next.load(Relaxed);
@@ -224,7 +222,7 @@ fn start(shared: &Shared, name: &str, steps: usize) -> Link {
         begun: AtomicBool::new(false),
     };
     Link {
-        name: name.to_owned(),
+        name: "PoolWorker".to_owned(),
         page,
         bell,
         _sleeper: sleeper,
