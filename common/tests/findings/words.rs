@@ -252,12 +252,16 @@ impl<T: FusedIterator> Asked<T> {
     }
 }
 
+fn leave_with(code: i32) {
+    process::exit(code);
+}
+
 #[test]
 fn w21_any_exit_code_of_a_task_is_told() {
     let _careful = careful(60);
     let pool = Pool::new(2).unwrap();
     for code in [0, 1, 2, 70, 101, 113, 255] {
-        let error = pool.apply(|code| process::exit(code), code).map(|()| ()).unwrap_err();
+        let error = pool.apply(leave_with, code).unwrap_err();
         assert!(
             matches!(error, Error::Exited { code: told, .. } if told == code),
             "{code}: {error}"
