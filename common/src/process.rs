@@ -212,7 +212,7 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     let pipe = to_parent.clone();
     let answer = move |outcome: Outcome, result: &[u8]| {
         let outcome = postcard::to_stdvec(&outcome).unwrap_or_default();
-        if owner.is_surely_me() {
+        if owner.is_me() {
             let _ = spawn::write_block(&pipe, &outcome, result); // a parent that has ended needs no answer
         }
     };
@@ -264,7 +264,7 @@ impl<R> Child<R> {
 
     /// Returns `true` as long as the process runs. Does not wait. (In a copy of this process, made by `fork()`: `false`.)
     pub fn is_alive(&self) -> bool {
-        self.owner.is_surely_me() && self.process.try_wait().is_none()
+        self.owner.is_me() && self.process.try_wait().is_none()
     }
 
     /// `None` while it runs; then 0 for a target that returned, 101 for one that panicked, n for `exit(n)`, and −9 for a
@@ -300,10 +300,7 @@ impl<R> Child<R> {
     }
 
     fn process_if_mine(&self) -> Result<&os::Process, Error> {
-        self.owner
-            .is_surely_me()
-            .then_some(&*self.process)
-            .ok_or(Error::ForkedCopy)
+        self.owner.is_me().then_some(&*self.process).ok_or(Error::ForkedCopy)
     }
 
     /// Waits for its end, and reads what it writes meanwhile: otherwise a full pipe would block it. `None`: the deadline
@@ -430,7 +427,7 @@ static ABANDONED: Mutex<Vec<(Owner, Arc<os::Process>)>> = Mutex::new(Vec::new())
 fn reap_daemons(more: Option<(Owner, Arc<os::Process>)>) {
     let _guard = os::fork_guard(); // a copy of this process finds the list unlocked
     let mut abandoned = ABANDONED.lock().unwrap();
-    abandoned.retain(|(owner, process)| owner.is_surely_me() && process.try_wait().is_none());
+    abandoned.retain(|(owner, process)| owner.is_me() && process.try_wait().is_none());
     abandoned.extend(more);
 }
 

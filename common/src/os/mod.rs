@@ -64,29 +64,18 @@ pub(crate) enum Exit {
     Unknown,
 }
 
-/// The process that made a handle. A copy of it, made by `fork`, is another one.
+/// The process that made a handle. A copy of it, made by `fork` or the like, is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Owner {
-    pid: u32,
-    generation: u32,
-}
+pub(crate) struct Owner(u32);
 
 impl Owner {
     pub fn me() -> Owner {
-        Owner {
-            pid: std::process::id(),
-            generation: generation(),
-        }
+        Owner(generation())
     }
 
-    /// One load, no system call: sees the copies that `fork` makes.
+    /// Takes no system call.
     pub fn is_me(self) -> bool {
-        self.generation == generation()
-    }
-
-    /// Sees also those that a bare `clone` makes.
-    pub fn is_surely_me(self) -> bool {
-        self.is_me() && self.pid == std::process::id()
+        self == Owner::me()
     }
 }
 

@@ -461,7 +461,7 @@ impl Pool {
 
     /// Ends the workers when all is done (`closed`), or now, and waits for them.
     fn end(&mut self, closed: bool) -> Result<(), Error> {
-        if !self.owner.is_surely_me() {
+        if !self.owner.is_me() {
             // A copy made by `fork`: neither the threads nor the workers are there, and nothing may be touched.
             let threads = (std::mem::take(&mut self.supervisors), self.collector.take());
             std::mem::forget(threads);

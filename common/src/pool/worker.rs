@@ -30,7 +30,7 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     let shared = Arc::new(open().map_err(|error: io::Error| format!("its memory cannot be used: {error}"))?);
     let (last_words, owner) = (shared.clone(), Owner::me());
     function::on_panic_abort(move |error| {
-        if owner.is_surely_me() {
+        if owner.is_me() {
             let mut worker = Worker::new(&last_words.0, &last_words.1, &last_words.2);
             worker.results = Writer::resume(&worker.page.results);
             let _ = worker.send_error(Kind::Fatal, 0, error);

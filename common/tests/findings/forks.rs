@@ -21,7 +21,7 @@ use std::{fs, process, thread};
 #[track_caller]
 fn in_a_copy(what: &str, life: impl FnOnce()) {
     // SAFETY: the copy does what is tested here, and leaves without returning to its parent's code.
-    match unsafe { fork() }.unwrap() {
+    match unsafe { if what.ends_with("clone") { clone_all() } else { fork() } }.unwrap() {
         ForkResult::Child => {
             let lived = catch_unwind(AssertUnwindSafe(life)).is_ok();
             // SAFETY: ends the process at once.
@@ -107,8 +107,10 @@ pub fn calls_in_a_copy() {
         }),
     ];
     for (what, call) in calls {
-        in_a_copy(what, || call(&pool));
-        undisturbed(&pool, what);
+        for what in [what.to_owned(), format!("{what} after clone")] {
+            in_a_copy(&what, || call(&pool));
+            undisturbed(&pool, &what);
+        }
     }
 
     // Handles of tasks that are not done when the copy is made.
@@ -310,8 +312,9 @@ fn f1_b54_an_imap_that_goes_on_in_a_copy_is_refused_and_does_not_hang() {
 /// Goes on in two processes, in the copy first. Returns the number of the one that it began in, and this one's.
 fn go_on_in_a_copy(how: &str) -> (u32, u32) {
     let original = process::id();
+    let (how, by) = how.split_once(' ').unwrap_or((how, "fork"));
     // SAFETY: what is tested is that the copy does no harm.
-    match unsafe { fork() }.unwrap() {
+    match unsafe { if by == "fork" { fork() } else { clone_all() } }.unwrap() {
         ForkResult::Child => match how {
             "panics" => panic!("in the copy"),
             "exits" => process::exit(0),
@@ -325,7 +328,24 @@ fn go_on_in_a_copy(how: &str) -> (u32, u32) {
     (original, process::id())
 }
 
-const WAYS: [&str; 3] = ["returns", "panics", "exits"];
+/// As `fork`, without its handlers.
+#[cfg(target_os = "linux")]
+unsafe fn clone_all() -> nix::Result<ForkResult> {
+    let (flags, none) = (libc::SIGCHLD as libc::c_ulong, 0 as libc::c_ulong);
+    // SAFETY: as the caller promises.
+    let pid = nix::errno::Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) })?;
+    Ok(match pid {
+        0 => ForkResult::Child,
+        pid => ForkResult::Parent {
+            child: Pid::from_raw(pid as libc::pid_t),
+        },
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+use fork as clone_all;
+
+const WAYS: [&str; 5] = ["returns", "panics", "exits", "returns clone", "panics clone"];
 
 fn note_and_fork((place, i, how): (String, usize, String)) -> (usize, u32, u32) {
     note(&place, i);

@@ -5,14 +5,46 @@
 //! different. Called by `crate::spawn`, `process` and `pool`.
 
 use nix::libc;
-use std::sync::Once;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Once, OnceLock};
 
-/// How many forks lie between the program that was started and this process.
-static GENERATION: AtomicU32 = AtomicU32::new(0);
-
+/// Another number in each copy of this process: its pid, noted where [`note`] says.
 pub(crate) fn generation() -> u32 {
-    GENERATION.load(Ordering::Relaxed)
+    match note().load(Ordering::Relaxed) {
+        0 => {
+            note().store(std::process::id(), Ordering::Relaxed);
+            std::process::id()
+        }
+        pid => pid,
+    }
+}
+
+/// 0 in a new copy of this process. Linux clears it in every copy, also in one that is made without a call of `fork` (by
+/// `_Fork`, `clone`); elsewhere, and before Linux 4.14, [`after_fork_in_child`] does.
+fn note() -> &'static AtomicU32 {
+    static NOTE: OnceLock<&AtomicU32> = OnceLock::new();
+    static ORDINARY: AtomicU32 = AtomicU32::new(0);
+    NOTE.get_or_init(|| cleared_in_copies().unwrap_or(&ORDINARY))
+}
+
+#[cfg(target_os = "linux")]
+fn cleared_in_copies() -> Option<&'static AtomicU32> {
+    use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
+    const LENGTH: NonZeroUsize = NonZeroUsize::new(size_of::<AtomicU32>()).unwrap();
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: a new mapping at an address that the kernel chooses touches no other memory. It is never unmapped, holds zeros,
+    // which are a number, and is used as that number only.
+    unsafe {
+        let page = mmap_anonymous(None, LENGTH, access, MapFlags::MAP_PRIVATE).ok()?;
+        let _ = madvise(page, LENGTH.get(), MmapAdvise::MADV_WIPEONFORK); // it was not always there
+        Some(page.cast().as_ref())
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cleared_in_copies() -> Option<&'static AtomicU32> {
+    None
 }
 
 /// Guards that live, and (in units of [`FORK`]) forks that are going on.
@@ -39,6 +71,7 @@ impl Drop for ForkGuard {
 /// From now on, forks are noticed.
 pub(super) fn register_atfork() {
     static ONCE: Once = Once::new();
+    generation(); // noted before there is a copy
     // SAFETY: these functions are there as long as the program is, do not unwind, and call nothing that is forbidden in the
     // child of a program with threads.
     ONCE.call_once(|| unsafe {
@@ -59,6 +92,6 @@ extern "C" fn after_fork_in_parent() {
 }
 
 extern "C" fn after_fork_in_child() {
-    GENERATION.fetch_add(1, Ordering::Relaxed);
+    note().store(0, Ordering::Relaxed);
     GUARDS.store(0, Ordering::Release);
 }
