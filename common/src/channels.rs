@@ -24,6 +24,7 @@ use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender, IpcSharedMemory};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::cell::Cell;
+use std::io;
 use std::mem::{forget, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -140,13 +141,18 @@ impl Encoded {
         self.probe.is_some()
     }
 
-    /// Sends the list to the address that the child has given. Fails if the child has ended, or if an end was already sent to
-    /// another process.
-    pub fn send_to(&self, address: &str) -> std::io::Result<()> {
+    /// Sends the list to the address that the child has given. Fails if the child has ended, if an end was already sent to
+    /// another process, or if the list is too long.
+    pub fn send_to(&self, address: &str) -> io::Result<()> {
         let _masked = os::mask_signals(); // `ipc-channel` gives up when one comes
         let server = IpcSender::connect(address.to_owned());
         remove_server(address); // the name is not needed any more
-        server?.send(self.index.clone()).map_err(std::io::Error::other)
+        let server = server?;
+        // `ipc-channel` panics if there are too many descriptors; those of shared memory were not counted.
+        let sent = catch_unwind(AssertUnwindSafe(|| server.send(self.index.clone())));
+        let sent =
+            sent.map_err(|_| io::Error::other("there are too many ends of channels or regions of shared memory"));
+        sent?.map_err(io::Error::other)
     }
 }
 
