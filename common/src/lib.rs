@@ -249,6 +249,17 @@ pub use pool::{AsyncResult, ClosedPool, Imap, MapResult, Pool, PoolBuilder};
 pub use process::{Child, Process};
 pub use spawn::{ProcessInfo, current_process, parent_process};
 
+/// `Debug` that shows some of the fields, whether or not the type's parameters are `Debug`.
+macro_rules! debug {
+    ($($type:ident [$($parameter:tt),*] { $($field:ident),* })*) => {$(
+        impl<$($parameter),*> std::fmt::Debug for $type<$($parameter),*> {
+            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.debug_struct(stringify!($type))$(.field(stringify!($field), &self.$field))*.finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
 mod channels;
 mod error;
 mod function;

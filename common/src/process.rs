@@ -434,15 +434,4 @@ fn reap_daemons(more: Option<(Owner, Arc<os::Process>)>) {
     abandoned.extend(more);
 }
 
-macro_rules! debug_as_a_name {
-    ($($type:ident)*) => {$(
-        impl<R> std::fmt::Debug for $type<R> {
-            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                let mut debug = f.debug_struct(stringify!($type));
-                debug.field("name", &self.name).field("daemon", &self.daemon).finish_non_exhaustive()
-            }
-        }
-    )*};
-}
-
-debug_as_a_name! { Process Child }
+debug! { Process[R] { name, daemon } Child[R] { name, daemon } }
