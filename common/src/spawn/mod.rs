@@ -263,7 +263,7 @@ fn watch_parent() -> Result<(), String> {
         let waits_at = WAITS_AT.lock().unwrap();
         waits_at.as_deref().map(channels::remove_server);
         if waits_at.is_some() || IS_DAEMON.load(Ordering::Acquire) {
-            os::kill_self()
+            os::exit_now(1)
         }
     };
     let thread = std::thread::Builder::new()

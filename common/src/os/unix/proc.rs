@@ -19,16 +19,10 @@ use std::sync::Mutex;
 use std::thread::{sleep, yield_now};
 use std::time::{Duration, Instant};
 
-/// Ends this process at once, with this code: no destructor, no `atexit`.
+/// Ends this process at once, with this code: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: it does not return.
     unsafe { libc::_exit(code) }
-}
-
-/// Ends this process at once: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
-pub(crate) fn kill_self() -> ! {
-    let _ = kill(Pid::this(), Signal::SIGKILL);
-    std::process::abort();
 }
 
 /// A process that this one started.
