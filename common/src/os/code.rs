@@ -53,18 +53,15 @@ fn code() -> &'static Code {
 }
 
 /// Which file the code came from: by its size and date. Parent and child compare theirs, since the same distance leads
-/// elsewhere in another file. Looked at when the program begins: later, another file may lie there.
+/// elsewhere in another file.
 ///
 /// 0 for the program itself on Linux with glibc: the same file runs again there, whatever lies at its path now. (musl names it by
 /// its place in `/proc`, which is that same file.)
 pub(crate) fn fingerprint() -> u64 {
-    static FINGERPRINT: OnceLock<u64> = OnceLock::new();
-    *FINGERPRINT.get_or_init(|| {
-        std::fs::metadata(&code().file).map_or(0, |file| {
-            let mut hasher = DefaultHasher::new();
-            (file.len(), file.modified().ok()).hash(&mut hasher);
-            hasher.finish()
-        })
+    std::fs::metadata(&code().file).map_or(0, |file| {
+        let mut hasher = DefaultHasher::new();
+        (file.len(), file.modified().ok()).hash(&mut hasher);
+        hasher.finish()
     })
 }
 

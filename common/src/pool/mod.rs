@@ -187,8 +187,8 @@ impl PoolBuilder {
         match (processes, self.max_tasks) {
             (0, _) => return Err(Error::NoWorkers),
             (_, Some(0)) => return Err(Error::NoTasks),
-            _ => spawn::check_initialised()?,
-        }
+            _ => spawn::program()?,
+        };
         let what = || format!("a pool of {processes} processes");
         if processes > MAX_PROCESSES {
             let error = std::io::Error::other(format!("no more than {MAX_PROCESSES} are possible"));
