@@ -117,8 +117,8 @@ impl Exit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(windows, allow(dead_code))]
 pub(crate) enum Change {
-    Stopped,
-    Continued,
+    /// False: it was continued.
+    Stopped(bool),
     Ended(Exit),
 }
 

@@ -65,13 +65,11 @@ impl Process {
         let changes = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED;
         while !cfg!(target_vendor = "apple") && self.try_wait().is_none() {
             match child_state(self.pid, changes | libc::WNOWAIT) {
-                Ok(libc::CLD_STOPPED) => {
-                    let _ = child_state(self.pid, libc::WSTOPPED | libc::WNOHANG); // once is enough
-                    return Change::Stopped;
-                }
-                Ok(libc::CLD_CONTINUED) => {
-                    let _ = child_state(self.pid, libc::WCONTINUED | libc::WNOHANG);
-                    return Change::Continued;
+                Ok(state @ (libc::CLD_STOPPED | libc::CLD_CONTINUED)) => {
+                    let stopped = state == libc::CLD_STOPPED;
+                    let reported = if stopped { libc::WSTOPPED } else { libc::WCONTINUED };
+                    let _ = child_state(self.pid, reported | libc::WNOHANG); // once is enough
+                    return Change::Stopped(stopped);
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => break,
