@@ -199,9 +199,8 @@ pub(crate) fn open_server() -> Result<(IpcOneShotServer<Arrival>, String), Strin
     let (folder, sockets) = (std::env::temp_dir(), cfg!(all(unix, not(target_vendor = "apple"))));
     let name = folder.display();
     if sockets && folder.as_os_str().len() > ROOM {
-        return Err(format!(
-            "the name of the temporary directory {name} is too long for a socket"
-        ));
+        let sentence = format!("the name of the temporary directory {name} is too long for a socket");
+        return Err(sentence);
     }
     let opened = catch_unwind(IpcOneShotServer::new);
     let opened = opened.map_err(|_| format!("a socket cannot be made in the temporary directory {name}"))?;
@@ -227,11 +226,9 @@ pub(crate) fn run_on_arrival(
 
 /// Removes what a server leaves behind if its process ends before the server is used.
 pub(crate) fn remove_server(address: &str) {
-    let socket = Path::new(address);
-    let folder = socket
-        .parent()
-        .filter(|folder| folder.parent() == Some(&std::env::temp_dir()));
-    if let Some(folder) = folder.filter(|_| socket.file_name().is_some_and(|name| name == "socket")) {
+    let (socket, temporary) = (Path::new(address), std::env::temp_dir());
+    let folder = socket.parent().filter(|_| socket.ends_with("socket"));
+    if let Some(folder) = folder.filter(|folder| folder.parent() == Some(&temporary)) {
         let _ = std::fs::remove_file(socket);
         let _ = std::fs::remove_dir(folder);
     }

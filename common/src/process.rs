@@ -300,10 +300,8 @@ impl<R> Child<R> {
     }
 
     fn process_if_mine(&self) -> Result<&os::Process, Error> {
-        self.owner
-            .is_surely_me()
-            .then_some(&*self.process)
-            .ok_or(Error::ForkedCopy)
+        let mine = self.owner.is_surely_me();
+        mine.then_some(&*self.process).ok_or(Error::ForkedCopy)
     }
 
     /// Waits for its end, and reads what it writes meanwhile: otherwise a full pipe would block it. `None`: the deadline
@@ -319,8 +317,7 @@ impl<R> Child<R> {
         };
         // What it wrote last is still in the pipe, which holds a limited number of bytes. Another process may write there
         // forever, so the number of reads is limited too.
-        let mut reads = 0..64;
-        while reads.next().is_some() && self.read_some() {}
+        let _ = (0..64).all(|_| self.read_some());
         self.lock_answer().1 = true;
         Some(exit)
     }

@@ -73,10 +73,8 @@ pub(crate) struct Owner {
 
 impl Owner {
     pub fn me() -> Owner {
-        Owner {
-            pid: std::process::id(),
-            generation: generation(),
-        }
+        let (pid, generation) = (std::process::id(), generation());
+        Owner { pid, generation }
     }
 
     /// One load, no system call: sees the copies that `fork` makes.
@@ -92,9 +90,7 @@ impl Owner {
 
 /// Without a deadline, the time left is unlimited.
 fn time_left(deadline: Option<Instant>) -> Duration {
-    deadline.map_or(Duration::MAX, |deadline| {
-        deadline.saturating_duration_since(Instant::now())
-    })
+    deadline.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
 }
 
 impl Exit {
@@ -168,12 +164,10 @@ pub(crate) struct Inherited {
 
 /// The system's message for a missing file says neither which file is missing nor why.
 fn missing(error: io::Error, program: impl AsRef<Path>) -> io::Error {
-    let path = program.as_ref().display();
-    match error.kind() {
-        kind @ NotFound => io::Error::new(
-            kind,
-            format!("{path} is not there any more: was the program moved? Start it again"),
-        ),
-        _ => error,
+    if error.kind() != NotFound {
+        return error;
     }
+    let path = program.as_ref().display();
+    let sentence = format!("{path} is not there any more: was the program moved? Start it again");
+    io::Error::new(NotFound, sentence)
 }

@@ -46,9 +46,5 @@ pub(crate) fn exit_without_this_thread() -> impl Fn() + Send {
 
 /// Turns the return value of a Windows function into a result: 0 means failure.
 pub(super) fn check(outcome: i32) -> io::Result<()> {
-    if outcome == 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    (outcome != 0).then_some(()).ok_or_else(io::Error::last_os_error)
 }
