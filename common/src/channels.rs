@@ -12,13 +12,13 @@
 //!
 //! **Where they cannot go**, [`encode_plain`] must cost next to nothing. A type that owns nothing (`needs_drop`) has none in
 //! it: that is known when the program is compiled. Any other value is encoded twice, the second time only to compare: plain
-//! values give the same bytes, but the end of a channel gives its index in a list that has become longer. Only then is the
-//! list looked at.
+//! values give the same bytes, but the end of a channel gives its index in a list that has become longer. There the comparison
+//! stops, and only then is the list looked at.
 //!
 //! Called by `function` (results), `pool` (tasks) and `spawn` (what a new process is to call).
 
 use crate::error::RemoteError;
-use crate::message::{decode, encode_into, encodes_again};
+use crate::message::{decode, encode_into, encodes_to};
 use crate::os;
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender, IpcSharedMemory};
 use serde::de::Error;
@@ -36,7 +36,7 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
     let check = needs_drop::<T>().then(|| EmptyTheList);
     encode_into(value, bytes)?;
     let large = bytes.len() - before > PROBED; // then looking at the list costs less
-    if check.is_none() || !large && encodes_again(value, bytes, before) {
+    if check.is_none() || !large && encodes_to(value, &bytes[before..]) {
         forget(check); // nothing has come into the list
         return Ok(());
     }
@@ -126,7 +126,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Encoded, String> {
     encode_into(value, &mut encoded.bytes)?;
     encoded.index = probe.index();
     match encoded.index[..] {
-        [0] if encodes_again(value, &mut encoded.bytes, 0) => {
+        [0] if encodes_to(value, &encoded.bytes) => {
             probe.empty_the_list();
             encoded.probe = None; // no shared memory either
         }

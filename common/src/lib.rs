@@ -151,8 +151,8 @@
 //! like). A function travels as its address, so a closure must not capture anything, and the function
 //! must belong to the program itself, not to another dynamic library.
 //!
-//! The ends of `ipc-channel`'s channels and its shared memory can be part of a [`Process`]'s argument, and of the argument of a
-//! pool's initializer, which runs in every worker. Anywhere else they lead to [`Error::Encode`].
+//! The ends of `ipc-channel`'s channels and its shared memory, up to 62 in all, can be part of a [`Process`]'s argument, and of
+//! the argument of a pool's initializer, which runs in every worker. Anywhere else they lead to [`Error::Encode`].
 //!
 //! # Compared with procspawn
 //!
