@@ -87,10 +87,8 @@ impl Probe {
     /// Returns whether both lists, of channels and of shared memory, were empty, and empties them.
     fn finds_nothing(self) -> bool {
         let _masked = os::mask_signals(); // where the size of files is limited, making one may raise a signal
-        let mut index = Vec::new();
         let memory = catch_unwind(|| IpcSharedMemory::from_byte(0, 1));
-        let nothing =
-            self.index() == [0] && memory.is_ok_and(|memory| encode_into(&memory, &mut index).is_ok() && index == [0]);
+        let nothing = encodes_to(&self.0, &[0]) && memory.is_ok_and(|memory| encodes_to(&memory, &[0]));
         self.empty_the_list();
         nothing
     }
