@@ -12,18 +12,19 @@
 //!
 //! **Where they cannot go**, [`encode_plain`] must cost next to nothing. A type that owns nothing (`needs_drop`) has none in
 //! it: that is known when the program is compiled. Any other value is encoded twice, the second time only to compare: plain
-//! values give the same bytes, but the end of a channel gives its index in a list that has become longer. Only then is the
-//! list looked at.
+//! values give the same bytes, but the end of a channel gives its index in a list that has become longer. There the comparison
+//! stops, and only then is the list looked at.
 //!
 //! Called by `function` (results), `pool` (tasks) and `spawn` (what a new process is to call).
 
 use crate::error::RemoteError;
-use crate::message::{decode, encode_into, encodes_again};
+use crate::message::{decode, encode_into, encodes_to};
 use crate::os;
 use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender, IpcSharedMemory};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::cell::Cell;
+use std::io;
 use std::mem::{forget, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -35,7 +36,7 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
     let check = needs_drop::<T>().then(|| EmptyTheList);
     encode_into(value, bytes)?;
     let large = bytes.len() - before > PROBED; // then looking at the list costs less
-    if check.is_none() || !large && encodes_again(value, bytes, before) {
+    if check.is_none() || !large && encodes_to(value, &bytes[before..]) {
         forget(check); // nothing has come into the list
         return Ok(());
     }
@@ -86,10 +87,8 @@ impl Probe {
     /// Returns whether both lists, of channels and of shared memory, were empty, and empties them.
     fn finds_nothing(self) -> bool {
         let _masked = os::mask_signals(); // where the size of files is limited, making one may raise a signal
-        let mut index = Vec::new();
         let memory = catch_unwind(|| IpcSharedMemory::from_byte(0, 1));
-        let nothing =
-            self.index() == [0] && memory.is_ok_and(|memory| encode_into(&memory, &mut index).is_ok() && index == [0]);
+        let nothing = encodes_to(&self.0, &[0]) && memory.is_ok_and(|memory| encodes_to(&memory, &[0]));
         self.empty_the_list();
         nothing
     }
@@ -125,7 +124,7 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Encoded, String> {
     encode_into(value, &mut encoded.bytes)?;
     encoded.index = probe.index();
     match encoded.index[..] {
-        [0] if encodes_again(value, &mut encoded.bytes, 0) => {
+        [0] if encodes_to(value, &encoded.bytes) => {
             probe.empty_the_list();
             encoded.probe = None; // no shared memory either
         }
@@ -140,13 +139,18 @@ impl Encoded {
         self.probe.is_some()
     }
 
-    /// Sends the list to the address that the child has given. Fails if the child has ended, or if an end was already sent to
-    /// another process.
-    pub fn send_to(&self, address: &str) -> std::io::Result<()> {
+    /// Sends the list to the address that the child has given. Fails if the child has ended, if an end was already sent to
+    /// another process, or if the list is too long.
+    pub fn send_to(&self, address: &str) -> io::Result<()> {
         let _masked = os::mask_signals(); // `ipc-channel` gives up when one comes
         let server = IpcSender::connect(address.to_owned());
         remove_server(address); // the name is not needed any more
-        server?.send(self.index.clone()).map_err(std::io::Error::other)
+        let server = server?;
+        // `ipc-channel` panics if there are too many descriptors; those of shared memory were not counted.
+        let sent = catch_unwind(AssertUnwindSafe(|| server.send(self.index.clone())));
+        let sent =
+            sent.map_err(|_| io::Error::other("there are too many ends of channels or regions of shared memory"));
+        sent?.map_err(io::Error::other)
     }
 }
 
@@ -193,9 +197,8 @@ pub(crate) fn open_server() -> Result<(IpcOneShotServer<Arrival>, String), Strin
     let (folder, sockets) = (std::env::temp_dir(), cfg!(all(unix, not(target_vendor = "apple"))));
     let name = folder.display();
     if sockets && folder.as_os_str().len() > ROOM {
-        return Err(format!(
-            "the name of the temporary directory {name} is too long for a socket"
-        ));
+        let sentence = format!("the name of the temporary directory {name} is too long for a socket");
+        return Err(sentence);
     }
     let opened = catch_unwind(IpcOneShotServer::new);
     let opened = opened.map_err(|_| format!("a socket cannot be made in the temporary directory {name}"))?;
@@ -221,11 +224,9 @@ pub(crate) fn run_on_arrival(
 
 /// Removes what a server leaves behind if its process ends before the server is used.
 pub(crate) fn remove_server(address: &str) {
-    let socket = Path::new(address);
-    let folder = socket
-        .parent()
-        .filter(|folder| folder.parent() == Some(&std::env::temp_dir()));
-    if let Some(folder) = folder.filter(|_| socket.file_name().is_some_and(|name| name == "socket")) {
+    let (socket, temporary) = (Path::new(address), std::env::temp_dir());
+    let folder = socket.parent().filter(|_| socket.ends_with("socket"));
+    if let Some(folder) = folder.filter(|folder| folder.parent() == Some(&temporary)) {
         let _ = std::fs::remove_file(socket);
         let _ = std::fs::remove_dir(folder);
     }

@@ -161,7 +161,7 @@ pub enum Error {
         r#source: Arc<Error>,
     },
     /// Tasks failed, and the handles of their results had been dropped.
-    #[error("{}{first}", unobserved(.count))]
+    #[error("tasks that failed, and whose results were thrown away: {count}; the first failed because {first}")]
     #[non_exhaustive]
     UnobservedFailures {
         /// How many.
@@ -267,11 +267,4 @@ fn signal_name(signal: &i32) -> String {
         return format!("signal {signal} ({})", known.as_str());
     }
     format!("signal {signal}")
-}
-
-fn unobserved(count: &usize) -> String {
-    match count {
-        1 => "a task failed whose result was thrown away: ".to_owned(),
-        count => format!("{count} tasks failed whose results were thrown away, the first because "),
-    }
 }

@@ -46,12 +46,15 @@ pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) ->
     }));
     outcome.unwrap_or_else(|payload| {
         result.truncate(before);
-        let message = text(&*payload).to_owned();
-        // The place of this panic, not of an earlier one that was caught and whose text lies elsewhere.
-        let place = PLACE.take().filter(|place| place.text == text(&*payload).as_ptr());
+        let text = text(&*payload);
+        // An earlier panic, which was caught, had another text, or its text lay elsewhere. (Nothing tells values that are not
+        // text apart.)
+        let is_this = |place: &Place| text != NO_TEXT && place.1 == text && place.2 == text.as_ptr();
+        let place = PLACE.take().filter(is_this).map(|place| place.0);
+        let error = Box::new(RemoteError::Panic(text.to_owned(), place));
         // The value's own destructor may panic too.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        Err(Box::new(RemoteError::Panic(message, place.map(|place| place.location))))
+        Err(error)
     })
 }
 
@@ -59,17 +62,16 @@ pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) ->
 pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
     let literal = payload.downcast_ref::<&str>().copied();
     let text = literal.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic with a value that is not text")
+    text.unwrap_or(NO_TEXT)
 }
 
-/// Where this thread panicked last.
-struct Place {
-    location: String,
-    /// Where that panic's text lies.
-    text: *const u8,
-}
+const NO_TEXT: &str = "a panic with a value that is not text";
+
+/// A panic's file and line, its text, and where that lay.
+type Place = (String, String, *const u8);
 
 thread_local! {
+    /// Where this thread panicked last.
     static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
@@ -77,10 +79,11 @@ thread_local! {
 pub(crate) fn remember_panic_locations() {
     let before = take_hook();
     set_hook(Box::new(move |panic| {
-        let place = panic.location().map(|place| Place {
-            location: format!("{}:{}", place.file(), place.line()),
-            text: text(panic.payload()).as_ptr(),
-        });
+        let text = text(panic.payload());
+        let place = panic
+            .location()
+            .map(|place| format!("{}:{}", place.file(), place.line()));
+        let place = place.map(|place| (place, text.to_owned(), text.as_ptr()));
         let _ = PLACE.try_with(|last| last.set(place)); // a thread that is ending has none any more
         before(panic);
     }));
@@ -93,9 +96,9 @@ pub(crate) fn on_panic_abort(callback: impl Fn(&RemoteError) + Send + Sync + 'st
         let before = take_hook();
         set_hook(Box::new(move |panic| {
             before(panic);
-            let location = PLACE.take().map(|place| place.location);
+            let place = PLACE.take().map(|place| place.0);
             let message = text(panic.payload()).chars().take(10_000); // not more than a worker can say then
-            callback(&RemoteError::Panic(message.collect(), location));
+            callback(&RemoteError::Panic(message.collect(), place));
         }));
     }
 }

@@ -151,8 +151,8 @@
 //! like). A function travels as its address, so a closure must not capture anything, and the function
 //! must belong to the program itself, not to another dynamic library.
 //!
-//! The ends of `ipc-channel`'s channels and its shared memory can be part of a [`Process`]'s argument, and of the argument of a
-//! pool's initializer, which runs in every worker. Anywhere else they lead to [`Error::Encode`].
+//! The ends of `ipc-channel`'s channels and its shared memory, up to 62 in all, can be part of a [`Process`]'s argument, and of
+//! the argument of a pool's initializer, which runs in every worker. Anywhere else they lead to [`Error::Encode`].
 //!
 //! # Compared with procspawn
 //!
@@ -248,6 +248,17 @@ pub use os::{Constructor, Texts};
 pub use pool::{AsyncResult, ClosedPool, Imap, MapResult, Pool, PoolBuilder};
 pub use process::{Child, Process};
 pub use spawn::{ProcessInfo, current_process, parent_process};
+
+/// `Debug` that shows some of the fields, whether or not the type's parameters are `Debug`.
+macro_rules! debug {
+    ($($type:ident [$($parameter:tt),*] { $($field:ident),* })*) => {$(
+        impl<$($parameter),*> std::fmt::Debug for $type<$($parameter),*> {
+            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.debug_struct(stringify!($type))$(.field(stringify!($field), &self.$field))*.finish_non_exhaustive()
+            }
+        }
+    )*};
+}
 
 mod channels;
 mod error;

@@ -66,10 +66,27 @@ impl<T: Serialize + DeserializeOwned + 'static> Message for T {}
 #[inline]
 pub(crate) fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), String> {
     let before = bytes.len();
-    postcard::serialize_with_flavor(value, Append(bytes)).map_err(|error| {
+    let append = |more: &[u8]| {
+        // Numbers, mostly: for so few bytes, calling `memcpy` takes longer than copying.
+        match *more {
+            [a] => bytes.push(a),
+            [a, b] => bytes.extend_from_slice(&[a, b]),
+            [a, b, c] => bytes.extend_from_slice(&[a, b, c]),
+            _ => bytes.extend_from_slice(more),
+        }
+        true
+    };
+    postcard::serialize_with_flavor(value, Put(append)).map_err(|error| {
         bytes.truncate(before);
         error.to_string()
     })
+}
+
+/// Is the value encoded to these bytes? Encodes it only up to the first byte that differs.
+#[inline]
+pub(crate) fn encodes_to<T: Serialize>(value: &T, mut bytes: &[u8]) -> bool {
+    let compare = |more: &[u8]| bytes.strip_prefix(more).map(|rest| bytes = rest).is_some();
+    postcard::serialize_with_flavor(value, Put(compare)).is_ok() && bytes.is_empty()
 }
 
 /// Reads a value back from bytes that hold nothing else.
@@ -85,36 +102,21 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Is the value encoded to the same bytes as those from `start` on? (Afterwards `bytes` is as before.)
-pub(crate) fn encodes_again<T: Serialize>(value: &T, bytes: &mut Vec<u8>, start: usize) -> bool {
-    let end = bytes.len();
-    let same = encode_into(value, bytes).is_ok() && bytes[start..end] == bytes[end..];
-    bytes.truncate(end);
-    same
-}
+/// What postcard gives encoded bytes to: a function that returns whether to go on.
+struct Put<F>(F);
 
-/// Where postcard puts encoded bytes.
-struct Append<'a>(&'a mut Vec<u8>);
-
-impl postcard::ser_flavors::Flavor for Append<'_> {
+impl<F: FnMut(&[u8]) -> bool> postcard::ser_flavors::Flavor for Put<F> {
     type Output = ();
 
     #[inline]
     fn try_push(&mut self, byte: u8) -> Result<(), postcard::Error> {
-        self.0.push(byte);
-        Ok(())
+        self.try_extend(&[byte])
     }
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
-        // Numbers, mostly: for so few bytes, calling `memcpy` takes longer than copying.
-        match *bytes {
-            [a] => self.0.push(a),
-            [a, b] => self.0.extend_from_slice(&[a, b]),
-            [a, b, c] => self.0.extend_from_slice(&[a, b, c]),
-            _ => self.0.extend_from_slice(bytes),
-        }
-        Ok(())
+        let go_on = (self.0)(bytes);
+        go_on.then_some(()).ok_or(postcard::Error::SerializeBufferFull)
     }
 
     fn finalize(self) -> Result<(), postcard::Error> {

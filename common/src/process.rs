@@ -316,8 +316,7 @@ impl<R> Child<R> {
         };
         // What it wrote last is still in the pipe, which holds a limited number of bytes. Another process may write there
         // forever, so the number of reads is limited too.
-        let mut reads = 0..64;
-        while reads.next().is_some() && self.read_some() {}
+        let _ = (0..64).all(|_| self.read_some());
         self.lock_answer().1 = true;
         Some(exit)
     }
@@ -431,15 +430,4 @@ fn reap_daemons(more: Option<(Owner, Arc<os::Process>)>) {
     abandoned.extend(more);
 }
 
-macro_rules! debug_as_a_name {
-    ($($type:ident)*) => {$(
-        impl<R> std::fmt::Debug for $type<R> {
-            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-                let mut debug = f.debug_struct(stringify!($type));
-                debug.field("name", &self.name).field("daemon", &self.daemon).finish_non_exhaustive()
-            }
-        }
-    )*};
-}
-
-debug_as_a_name! { Process Child }
+debug! { Process[R] { name, daemon } Child[R] { name, daemon } }

@@ -282,7 +282,7 @@ fn forged(program: Command, bootstrap: &str, descriptors: &str, input: &[u8]) ->
 
 /// What a parent would write: see `spawn::StartMessage`.
 #[cfg(unix)]
-fn start_message(parent: u32, function: (u32, u32)) -> Vec<u8> {
+fn start_message(parent: u32, function: u64) -> Vec<u8> {
     let handshake = ("Process-1", ("MainProcess", parent), 0_u64);
     let message = (handshake, false, Some((function, false)));
     let block = postcard::to_stdvec(&message).unwrap();
@@ -338,7 +338,7 @@ fn s3_orders_that_do_not_come_from_a_parent_are_not_obeyed() {
 
     // Pipes, but what comes through them is nonsense, or from a stranger, or leads nowhere.
     let garbage = [24_u64.to_le_bytes().to_vec(), vec![0xab; 24]].concat();
-    let foreign = start_message(1, (0, 0));
+    let foreign = start_message(1, 0);
     for (what, input, code) in [("garbage", garbage, 70), ("a stranger", foreign, 70)] {
         let (stdout, stderr, told) = forged(program("says_main"), &format!("process {me} 3"), pipes, &input);
         assert_eq!((&stdout[..], told), ("", Some(code)), "{what}: {stderr}");
@@ -346,7 +346,7 @@ fn s3_orders_that_do_not_come_from_a_parent_are_not_obeyed() {
     }
     if cfg!(all(target_os = "linux", target_env = "gnu")) {
         // Elsewhere (musl: the program's file is called /proc/self/exe), the handshake would need the program's fingerprint.
-        for function in [(u32::MAX, u32::MAX), (0, u32::MAX), (u32::MAX, 0)] {
+        for function in [u64::MAX, u64::from(u32::MAX), u64::MAX << 32] {
             let input = start_message(me, function);
             let (stdout, stderr, code) = forged(program("says_main"), &format!("process {me} 3"), pipes, &input);
             assert_eq!(code, Some(0), "{stderr}");

@@ -40,11 +40,9 @@ impl<P: From<OwnedHandle> + AsHandle> End<P> {
 
     /// A task may close any descriptor, or put another file in its place. Better an error than a bell that is not heard.
     fn check(&self) -> io::Result<()> {
-        if file_id(&self.pipe)? == self.file {
-            Ok(())
-        } else {
-            Err(io::Error::new(ErrorKind::NotConnected, "its bell is another file"))
-        }
+        let same = file_id(&self.pipe)? == self.file;
+        let error = || io::Error::new(ErrorKind::NotConnected, "its bell is another file");
+        same.then_some(()).ok_or_else(error)
     }
 }
 

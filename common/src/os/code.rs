@@ -10,12 +10,9 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::OnceLock;
 
 /// A function pointer of type `fn(A) -> R` beside the function that decodes its argument, calls it, and encodes its result:
-/// two distances from the start of the code.
+/// two distances from the start of the code, the caller's in the upper half of the word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub(crate) struct CodeRef {
-    caller: u32,
-    target: u32,
-}
+pub(crate) struct CodeRef(pub u64);
 
 /// Decodes the argument from the first slice, calls the function at the address, appends the encoded result.
 ///
@@ -27,19 +24,8 @@ pub(crate) type Caller<E> = unsafe fn(usize, &[u8], &mut Vec<u8>) -> Result<(), 
 impl CodeRef {
     /// `target` is the address of a function. `None`: one of the two does not lie in this program's code.
     pub fn new<E>(caller: Caller<E>, target: usize) -> Option<CodeRef> {
-        Some(CodeRef {
-            caller: distance(caller as *const () as usize)?,
-            target: distance(target)?,
-        })
-    }
-
-    pub fn to_word(self) -> u64 {
-        u64::from(self.caller) << 32 | u64::from(self.target)
-    }
-
-    pub fn from_word(word: u64) -> CodeRef {
-        let (caller, target) = ((word >> 32) as u32, word as u32);
-        CodeRef { caller, target }
+        let caller = distance(caller as *const () as usize)?;
+        Some(CodeRef(u64::from(caller) << 32 | u64::from(distance(target)?)))
     }
 
     /// Calls the function. `None`: the numbers do not lead into this program's code.
@@ -49,7 +35,7 @@ impl CodeRef {
     /// The numbers are those of a [`CodeRef::new`] with the same `E`, of a function and a caller that was made for its type, in
     /// a process that runs the same program file.
     pub unsafe fn call<E>(self, args: &[u8], result: &mut Vec<u8>) -> Option<Result<(), E>> {
-        let (caller, target) = (address(self.caller)?, address(self.target)?);
+        let (caller, target) = (address((self.0 >> 32) as u32)?, address(self.0 as u32)?);
         // SAFETY: at the same distance in the same file lies the same function, of the same type, as the caller promises.
         let caller = unsafe { std::mem::transmute::<usize, Caller<E>>(caller) };
         // SAFETY: `new` took both together.
@@ -64,18 +50,15 @@ fn code() -> &'static Code {
 }
 
 /// Which file the code came from: by its size and date. Parent and child compare theirs, since the same distance leads
-/// elsewhere in another file. Looked at when the program begins: later, another file may lie there.
+/// elsewhere in another file.
 ///
 /// 0 for the program itself on Linux with glibc: the same file runs again there, whatever lies at its path now. (musl names it by
 /// its place in `/proc`, which is that same file.)
 pub(crate) fn fingerprint() -> u64 {
-    static FINGERPRINT: OnceLock<u64> = OnceLock::new();
-    *FINGERPRINT.get_or_init(|| {
-        std::fs::metadata(&code().file).map_or(0, |file| {
-            let mut hasher = DefaultHasher::new();
-            (file.len(), file.modified().ok()).hash(&mut hasher);
-            hasher.finish()
-        })
+    std::fs::metadata(&code().file).map_or(0, |file| {
+        let mut hasher = DefaultHasher::new();
+        (file.len(), file.modified().ok()).hash(&mut hasher);
+        hasher.finish()
     })
 }
 

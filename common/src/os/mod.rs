@@ -81,9 +81,7 @@ impl Owner {
 
 /// Without a deadline, the time left is unlimited.
 fn time_left(deadline: Option<Instant>) -> Duration {
-    deadline.map_or(Duration::MAX, |deadline| {
-        deadline.saturating_duration_since(Instant::now())
-    })
+    deadline.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
 }
 
 impl Exit {
@@ -106,8 +104,8 @@ impl Exit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(windows, allow(dead_code))]
 pub(crate) enum Change {
-    Stopped,
-    Continued,
+    /// False: it was continued.
+    Stopped(bool),
     Ended(Exit),
 }
 
@@ -157,12 +155,10 @@ pub(crate) struct Inherited {
 
 /// The system's message for a missing file says neither which file is missing nor why.
 fn missing(error: io::Error, program: impl AsRef<Path>) -> io::Error {
-    let path = program.as_ref().display();
-    match error.kind() {
-        kind @ NotFound => io::Error::new(
-            kind,
-            format!("{path} is not there any more: was the program moved? Start it again"),
-        ),
-        _ => error,
+    if error.kind() != NotFound {
+        return error;
     }
+    let path = program.as_ref().display();
+    let sentence = format!("{path} is not there any more: was the program moved? Start it again");
+    io::Error::new(NotFound, sentence)
 }

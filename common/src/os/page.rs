@@ -6,33 +6,23 @@
 
 use super::OwnedHandle;
 use crate::sync::{AtomicU32, AtomicU64};
+use crossbeam_utils::CachePadded;
 use shared_memory::SharedMemory;
 use std::io;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU8, AtomicU64 as Word, Ordering::Relaxed};
 
-/// A value on cache lines of its own, so that two processors that write to neighbouring values do not disturb each other.
-#[repr(C, align(128))]
-pub(crate) struct Line<T>(T);
-
-impl<T> Deref for Line<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
-}
-
-/// A worker's page.
+/// A worker's page. Each counter is on cache lines of its own, so that processors that write to neighbouring ones do not
+/// disturb each other.
 #[repr(C)]
 pub(crate) struct Page {
     /// The number of the next item that the worker may start: see `pool::claim`.
-    pub next: Line<AtomicU64>,
+    pub next: CachePadded<AtomicU64>,
     /// How many nanoseconds the worker has worked since it last rang or had nothing to do; 0: nothing new. It writes this when
     /// it runs out of tasks, and when it rings.
-    pub took: Line<AtomicU64>,
+    pub took: CachePadded<AtomicU64>,
     /// Values that the worker has not published yet, for the pool if it dies: the head of a result, or 0, and the bytes of that.
-    pub kept: Line<AtomicU64>,
+    pub kept: CachePadded<AtomicU64>,
     pub kept_bytes: [AtomicU8; CAPACITY as usize / 4],
     /// From the pool to the worker.
     pub tasks: Ring,
@@ -44,13 +34,13 @@ pub(crate) struct Page {
 #[repr(C)]
 pub(crate) struct Ring {
     /// How many words were read, ever.
-    pub head: Line<AtomicU64>,
+    pub head: CachePadded<AtomicU64>,
     /// How many words were written, ever.
-    pub tail: Line<AtomicU64>,
+    pub tail: CachePadded<AtomicU64>,
     /// Does the reader sleep, or is it about to, until there is something to read?
-    pub reader_asleep: Line<AtomicU32>,
+    pub reader_asleep: CachePadded<AtomicU32>,
     /// Does the writer sleep, or is it about to, until there is room?
-    pub writer_asleep: Line<AtomicU32>,
+    pub writer_asleep: CachePadded<AtomicU32>,
     words: [Word; CAPACITY as usize],
 }
 

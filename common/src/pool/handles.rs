@@ -6,7 +6,6 @@ use crate::message::{Message, decode};
 use crate::os::generation;
 use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard};
 use crate::timeline;
-use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -278,11 +277,7 @@ pub struct AsyncResult<R> {
 /// What [`Pool::map_async`](super::Pool::map_async) returns.
 pub type MapResult<R> = AsyncResult<Vec<R>>;
 
-impl<R> fmt::Debug for AsyncResult<R> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("AsyncResult").finish_non_exhaustive()
-    }
-}
+debug! { AsyncResult[R] {} }
 
 impl<R> AsyncResult<R> {
     /// Waits for the result. It may be called again, and returns the same again.

@@ -11,7 +11,6 @@ use crate::message::Message;
 use crate::sync::Instant;
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::iter::FusedIterator;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -86,15 +85,7 @@ pub struct Imap<'pool, A, R, I> {
     quick: bool,
 }
 
-impl<A, R, I> fmt::Debug for Imap<'_, A, R, I> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Imap { taken, yielded, .. } = self;
-        let mut imap = f.debug_struct("Imap");
-        imap.field("taken", taken)
-            .field("yielded", yielded)
-            .finish_non_exhaustive()
-    }
-}
+debug! { Imap['pool, A, R, I] { taken, yielded } }
 
 impl<'pool, A, R, I> Imap<'pool, A, R, I> {
     pub(super) fn new(pool: &'pool Pool, f: fn(A) -> R, input: I, ordered: bool) -> Imap<'pool, A, R, I> {

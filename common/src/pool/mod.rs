@@ -18,7 +18,6 @@ use handles::{Failure, ResultHandler, Results};
 use items::{Packed, push_item};
 use job::Job;
 use std::cell::Cell;
-use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -124,7 +123,7 @@ pub struct Pool {
 #[must_use = "a builder does nothing before `build`"]
 pub struct PoolBuilder {
     processes: Option<usize>,
-    max_tasks: Option<usize>,
+    maxtasksperchild: Option<usize>,
     initializer: Option<Call>,
 }
 
@@ -172,7 +171,7 @@ impl PoolBuilder {
     /// Sets after how many tasks (at least 1) a worker ends and another one takes its place. Each item of a `map` counts (in
     /// Python each chunk does).
     pub fn maxtasksperchild(mut self, tasks: usize) -> PoolBuilder {
-        self.max_tasks = Some(tasks);
+        self.maxtasksperchild = Some(tasks);
         self
     }
 
@@ -185,17 +184,17 @@ impl PoolBuilder {
     /// [`Error::Encode`] for the initializer's argument.
     pub fn build(self) -> Result<Pool, Error> {
         let processes = self.processes.unwrap_or_else(cores);
-        match (processes, self.max_tasks) {
+        match (processes, self.maxtasksperchild) {
             (0, _) => return Err(Error::NoWorkers),
             (_, Some(0)) => return Err(Error::NoTasks),
-            _ => spawn::check_initialised()?,
-        }
+            _ => spawn::program()?,
+        };
         let what = || format!("a pool of {processes} processes");
         if processes > MAX_PROCESSES {
             let error = std::io::Error::other(format!("no more than {MAX_PROCESSES} are possible"));
             return Err(Error::start(&what(), error));
         }
-        let max_tasks = self.max_tasks.map_or(u64::MAX, |tasks| tasks as u64);
+        let max_tasks = self.maxtasksperchild.map_or(u64::MAX, |tasks| tasks as u64);
         let bells = bell().map_err(|error| Error::start(&what(), error))?;
         // While one of many workers wakes up, others run: then nothing need be sent ahead at first, which keeps tasks in order.
         let ahead = if processes > cores() { 1 } else { depth::FEW };
@@ -395,16 +394,6 @@ impl Pool {
     pub fn terminate(self) {}
 }
 
-impl fmt::Debug for PoolBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let mut builder = f.debug_struct("PoolBuilder");
-        builder
-            .field("processes", &self.processes)
-            .field("maxtasksperchild", &self.max_tasks)
-            .finish_non_exhaustive()
-    }
-}
-
 /// A pool that takes no more tasks.
 ///
 /// Dropping it is the same as [`join`](ClosedPool::join): accepted tasks are finished. (If it is dropped because of a panic,
@@ -483,13 +472,7 @@ impl Pool {
     }
 }
 
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.debug_struct("Pool")
-            .field("processes", &self.processes)
-            .finish_non_exhaustive()
-    }
-}
+debug! { Pool[] { processes } PoolBuilder[] { processes, maxtasksperchild } }
 
 impl Drop for Pool {
     fn drop(&mut self) {

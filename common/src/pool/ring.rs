@@ -224,7 +224,7 @@ impl TaskHeader {
         let words = [(); TASK_WORDS as usize].map(|()| reader.pop(ring));
         let header = TaskHeader {
             first: words[0],
-            function: CodeRef::from_word(words[1]),
+            function: CodeRef(words[1]),
             count: words[2] as u32,
             label: (words[2] >> 32) as u32,
             length: words[3],
@@ -235,7 +235,7 @@ impl TaskHeader {
     /// The last one is a checksum: not against malice, but against chance.
     fn to_words(self) -> [u64; TASK_WORDS as usize] {
         let numbers = u64::from(self.count) | u64::from(self.label) << 32;
-        let [a, b, c, d] = [self.first, self.function.to_word(), numbers, self.length];
+        let [a, b, c, d] = [self.first, self.function.0, numbers, self.length];
         let check = [a, b, c, d].into_iter().fold(0x9e37_79b9_7f4a_7c15, |mix: u64, word| {
             (mix ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
         });

@@ -30,8 +30,7 @@ pub(super) fn supervise(
                 }
                 let exit = loop {
                     match link.process.wait_for_change() {
-                        Change::Stopped => shared.with_queue(|queue, _| queue.stopped(worker, true)),
-                        Change::Continued => shared.with_queue(|queue, _| queue.stopped(worker, false)),
+                        Change::Stopped(stopped) => shared.with_queue(|queue, _| queue.stopped(worker, stopped)),
                         Change::Ended(exit) => break exit,
                     }
                 };

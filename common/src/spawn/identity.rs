@@ -2,12 +2,26 @@
 //!
 //! Invariant: a process that has accepted a handshake runs the same program as the parent that wrote it. Called by `spawn`.
 
+use crate::error::Error;
 use crate::function;
 use crate::os::{self, Parent};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// Which program file this is; not set before `init` has run.
+static PROGRAM: OnceLock<u64> = OnceLock::new();
+
+/// From now on, this program can be started again as a child.
+pub(crate) fn initialised() {
+    PROGRAM.get_or_init(os::fingerprint); // looked at now: later, another file may lie in the program's place
+}
+
+/// Which program a child is to run, if this one can be started again.
+pub(crate) fn program() -> Result<u64, Error> {
+    PROGRAM.get().copied().ok_or(Error::NotInitialised)
+}
 
 /// What this process knows of itself. Set in children only.
 static IDENTITY: OnceLock<(Handshake, Parent)> = OnceLock::new();
@@ -94,17 +108,14 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    pub fn to(name: &str) -> Handshake {
-        Handshake {
-            name: name.to_owned(),
-            parent: current_process(),
-            program: os::fingerprint(),
-        }
+    pub fn to(name: &str) -> Result<Handshake, Error> {
+        let (name, parent, program) = (name.to_owned(), current_process(), program()?);
+        Ok(Handshake { name, parent, program })
     }
 
     /// In the child: checks that its parent wrote this, and that the parent runs the same program; takes on the name.
     pub fn accept(self, parent: Parent) -> Result<(), &'static str> {
-        if self.program != os::fingerprint() {
+        if PROGRAM.get() != Some(&self.program) {
             return Err("the program's file was replaced while it ran; start the program again");
         }
         if !parent.may_be(self.parent.pid) {

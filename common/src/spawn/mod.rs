@@ -23,24 +23,9 @@ use std::time::Duration;
 
 mod identity;
 
-pub(crate) use identity::next_name;
 use identity::{Handshake, parent_ends_within};
 pub use identity::{ProcessInfo, current_process, parent_process};
-
-/// True once `init` ran: this program can be started again as a child.
-static INITIALISED: AtomicBool = AtomicBool::new(false);
-
-/// From now on, this program can be started again as a child.
-pub(crate) fn initialised() {
-    os::fingerprint(); // looked at now: later, another file may lie in the program's place
-    INITIALISED.store(true, Ordering::Release);
-}
-
-/// Can this program be started again as a child?
-pub(crate) fn check_initialised() -> Result<(), Error> {
-    let initialised = INITIALISED.load(Ordering::Acquire);
-    initialised.then_some(()).ok_or(Error::NotInitialised)
-}
+pub(crate) use identity::{initialised, next_name, program};
 
 /// A child as its parent holds it: the process, the pipe through which it answers, and what came through that so far.
 pub(crate) struct Started {
@@ -60,7 +45,7 @@ pub(crate) fn start(
     daemon: bool,
     call: Option<&Call>,
 ) -> Result<Started, Error> {
-    check_initialised()?;
+    program()?;
     let call = call.map(|call| call.encode(name)).transpose()?;
     let start = || {
         let _guard = os::fork_guard(); // the child's ends of its pipes are open here for a moment
@@ -136,7 +121,7 @@ fn tell(
 ) -> Result<Vec<u8>, Error> {
     let argument = call.map(|(_, argument)| argument);
     let message = StartMessage {
-        handshake: Handshake::to(name),
+        handshake: Handshake::to(name)?,
         daemon,
         call: call.map(|(function, argument)| (*function, argument.has_channels())),
     };
@@ -263,7 +248,7 @@ fn watch_parent() -> Result<(), String> {
         let waits_at = WAITS_AT.lock().unwrap();
         waits_at.as_deref().map(channels::remove_server);
         if waits_at.is_some() || IS_DAEMON.load(Ordering::Acquire) {
-            os::kill_self()
+            os::exit_now(1)
         }
     };
     let thread = std::thread::Builder::new()

@@ -115,6 +115,37 @@ fn w5_the_place_of_a_panic_is_not_that_of_one_that_was_caught() {
     pool.close().join().unwrap();
 }
 
+/// Panics once more after a first panic, whose place must not be told.
+fn panic_again(how: u8) {
+    const LONG: usize = 20;
+    let first: fn() = match how {
+        0 => || std::panic::panic_any(1),
+        1 => || panic!("{}", "x".repeat(LONG)),
+        _ => || panic!("{}", "y".repeat(LONG)),
+    };
+    let caught = catch_unwind(first);
+    match how {
+        0 => resume_unwind(Box::new(2)),
+        1 => drop(caught), // the second text may lie where the first one did
+        _ => {}
+    }
+    resume_unwind(Box::new("y".repeat(LONG)))
+}
+
+#[test]
+fn w5_nor_if_there_is_no_text_or_it_lies_in_the_same_place_or_is_the_same() {
+    let _careful = careful(30);
+    let pool = Pool::new(1).unwrap();
+    for how in 0..3 {
+        let process = Process::new(panic_again, how).start().unwrap().join();
+        for outcome in [process, pool.apply(panic_again, how)] {
+            let is_right = matches!(outcome, Err(Error::Panicked { location: None, .. }));
+            assert!(is_right, "{how}: {outcome:?}");
+        }
+    }
+    pool.close().join().unwrap();
+}
+
 fn tell_and_wait((sender, place): (IpcSender<ProcessInfo>, String)) {
     sender.send(current_process()).unwrap();
     await_event(&place, "go");

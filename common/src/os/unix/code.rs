@@ -19,16 +19,11 @@ pub(in crate::os) fn code_around(address: usize) -> Option<Code> {
             let start = (file.dlpi_addr as usize).wrapping_add(header.p_vaddr as usize);
             let segment = start..start.wrapping_add(header.p_memsz as usize);
             if header.p_type == PT_LOAD && header.p_flags & PF_X != 0 && segment.contains(&search.0) {
-                let name = if file.dlpi_name.is_null() {
-                    c""
-                } else {
-                    // SAFETY: it is a text then.
-                    unsafe { CStr::from_ptr(file.dlpi_name) }
-                };
-                search.1 = Some(Code {
-                    segment,
-                    file: OsStr::from_bytes(name.to_bytes()).into(),
-                });
+                let named = !file.dlpi_name.is_null();
+                // SAFETY: it is a text then.
+                let name = named.then(|| unsafe { CStr::from_ptr(file.dlpi_name) });
+                let file = OsStr::from_bytes(name.unwrap_or_default().to_bytes()).into();
+                search.1 = Some(Code { segment, file });
             }
         }
         0
@@ -57,9 +52,6 @@ pub(in crate::os) fn code_around(address: usize) -> Option<Code> {
         let start = getsegmentdata(file.dli_fbase, c"__TEXT".as_ptr(), &mut size) as usize;
         (start, CStr::from_ptr(file.dli_fname))
     };
-    Some(Code {
-        segment: start..start + size as usize,
-        file: OsStr::from_bytes(name.to_bytes()).into(),
-    })
-    .filter(|code| code.segment.contains(&address))
+    let (segment, file) = (start..start + size as usize, OsStr::from_bytes(name.to_bytes()).into());
+    segment.contains(&address).then_some(Code { segment, file })
 }

@@ -17,7 +17,7 @@ mod spawn;
 pub(super) use code::code_around;
 pub(crate) use fork::{fork_guard, generation};
 pub(crate) use os_pipe::pipe;
-pub(crate) use proc::{Parent, Process, exit_now, exit_without_this_thread, kill_self, process_lives};
+pub(crate) use proc::{Parent, Process, exit_now, exit_without_this_thread, process_lives};
 pub(crate) use signal::{mask_signals, mask_sigpipe};
 pub(crate) use spawn::{fill_standard_streams, inherited, show_name, spawn};
 pub(crate) use std::os::fd::{AsFd as AsHandle, BorrowedFd as BorrowedHandle, OwnedFd as OwnedHandle};

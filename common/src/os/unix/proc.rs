@@ -19,16 +19,10 @@ use std::sync::Mutex;
 use std::thread::{sleep, yield_now};
 use std::time::{Duration, Instant};
 
-/// Ends this process at once, with this code: no destructor, no `atexit`.
+/// Ends this process at once, with this code: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: it does not return.
     unsafe { libc::_exit(code) }
-}
-
-/// Ends this process at once: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
-pub(crate) fn kill_self() -> ! {
-    let _ = kill(Pid::this(), Signal::SIGKILL);
-    std::process::abort();
 }
 
 /// A process that this one started.
@@ -71,13 +65,11 @@ impl Process {
         let changes = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED;
         while !cfg!(target_vendor = "apple") && self.try_wait().is_none() {
             match child_state(self.pid, changes | libc::WNOWAIT) {
-                Ok(libc::CLD_STOPPED) => {
-                    let _ = child_state(self.pid, libc::WSTOPPED | libc::WNOHANG); // once is enough
-                    return Change::Stopped;
-                }
-                Ok(libc::CLD_CONTINUED) => {
-                    let _ = child_state(self.pid, libc::WCONTINUED | libc::WNOHANG);
-                    return Change::Continued;
+                Ok(state @ (libc::CLD_STOPPED | libc::CLD_CONTINUED)) => {
+                    let stopped = state == libc::CLD_STOPPED;
+                    let reported = if stopped { libc::WSTOPPED } else { libc::WCONTINUED };
+                    let _ = child_state(self.pid, reported | libc::WNOHANG); // once is enough
+                    return Change::Stopped(stopped);
                 }
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(_) => break,

@@ -19,10 +19,8 @@ fn mask(signals: SigSet) -> Masked {
     let own = [Signal::SIGPIPE, Signal::SIGXFSZ].into_iter();
     let own = own.filter(|&signal| signals.contains(signal) && !before.contains(signal));
     let old = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK);
-    Masked {
-        old: old.unwrap_or_else(|_| SigSet::empty()),
-        own: own.collect(),
-    }
+    let (old, own) = (old.unwrap_or_else(|_| SigSet::empty()), own.collect());
+    Masked { old, own }
 }
 
 /// Blocks all signals, so that no system call is interrupted.

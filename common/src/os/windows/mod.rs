@@ -10,7 +10,7 @@ mod spawn;
 
 pub(super) use code::code_around;
 pub(crate) use pipe::{is_readable, pipe};
-pub(crate) use proc::{Parent, Process, kill_self, process_lives};
+pub(crate) use proc::{Parent, Process, exit_now, process_lives};
 pub(crate) use spawn::{fill_standard_streams, inherited, show_name, spawn};
 pub(crate) use std::os::windows::io::{AsHandle, BorrowedHandle, OwnedHandle};
 
@@ -40,19 +40,11 @@ pub(crate) use fork_guard as mask_sigpipe;
 pub(crate) fn generation() -> u32 {
     0
 }
-/// Ends this process at once, with this code.
-pub(crate) fn exit_now(code: i32) -> ! {
-    std::process::exit(code)
-}
 pub(crate) fn exit_without_this_thread() -> impl Fn() + Send {
     || {}
 }
 
 /// Turns the return value of a Windows function into a result: 0 means failure.
 pub(super) fn check(outcome: i32) -> io::Result<()> {
-    if outcome == 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    (outcome != 0).then_some(()).ok_or_else(io::Error::last_os_error)
 }

@@ -16,15 +16,12 @@ use windows_sys::Win32::System::Threading::{
     GetCurrentProcess, INFINITE, OpenProcess, PROCESS_SYNCHRONIZE, TerminateProcess, WaitForSingleObject,
 };
 
-/// Ends this process at once: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
-pub(crate) fn kill_self() -> ! {
+/// Ends this process at once, with this code: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
+pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY: this process's own handle; it does not come back from here.
-    unsafe { TerminateProcess(GetCurrentProcess(), KILLED) };
+    unsafe { TerminateProcess(GetCurrentProcess(), code as u32) };
     std::process::abort();
 }
-
-/// Exit code of a killed process.
-const KILLED: u32 = 1;
 
 /// A process that this one started.
 pub(crate) struct Process {

@@ -152,15 +152,8 @@ impl Process {
         let (handle, to, mut number) = (handle.as_raw_handle(), self.handle.as_raw_handle(), null_mut());
         // SAFETY: all handles are open. The new one is another process's: here it is a number.
         check(unsafe {
-            DuplicateHandle(
-                GetCurrentProcess(),
-                handle,
-                to,
-                &mut number,
-                0,
-                0,
-                DUPLICATE_SAME_ACCESS,
-            )
+            let me = GetCurrentProcess();
+            DuplicateHandle(me, handle, to, &mut number, 0, 0, DUPLICATE_SAME_ACCESS)
         })?;
         Ok((number as isize).to_string())
     }

@@ -390,6 +390,54 @@ fn b57_a_channels_end_arrives_in_every_worker_through_the_initializer_also_in_on
     nothing_stray_travels();
 }
 
+/// So many channels' ends and regions of shared memory.
+fn ends_and_regions(ends: usize, regions: usize) -> (Vec<IpcSender<u32>>, Vec<IpcSharedMemory>) {
+    let memory = |number| IpcSharedMemory::from_byte(number as u8, 9);
+    (
+        (0..ends).map(|_| sender()).collect(),
+        (0..regions).map(memory).collect(),
+    )
+}
+
+fn check((ends, regions): (Vec<IpcSender<u32>>, Vec<IpcSharedMemory>)) {
+    assert!(ends.iter().all(|end| end.send(5).is_err()), "nobody receives");
+    for (number, memory) in regions.iter().enumerate() {
+        assert_eq!(memory[..], [number as u8; 9]);
+    }
+}
+
+#[test]
+fn b57_more_ends_and_regions_than_a_message_can_hold_are_a_clear_error_for_a_process_and_for_a_pool() {
+    let _careful = careful(60);
+    in_time(|| {
+        let before = descriptors();
+        let regions = [20, 32, 40, 62, 63, 100].map(|regions| (0, regions));
+        for (ends, regions) in regions
+            .into_iter()
+            .chain([(31, 31), (40, 30), (62, 0), (63, 0), (100, 100)])
+        {
+            let what = format!("{ends} ends, {regions} regions");
+            let started = Process::new(check, ends_and_regions(ends, regions)).start();
+            let joined = started.and_then(|p| p.join());
+            let pool = Pool::builder()
+                .processes(2)
+                .initializer(check, ends_and_regions(ends, regions))
+                .build();
+            let squared = pool.and_then(|pool| pool.apply(square, 3));
+            if joined.is_ok() {
+                assert!(matches!(squared, Ok(9)), "{what}: {squared:?}");
+            } else {
+                says_channel(&what, joined);
+                says_channel(&what, squared);
+                // Other systems may have no limit.
+                assert!(ends + regions > 62, "{what}");
+            }
+        }
+        nothing_stray_travels();
+        assert_eq!(descriptors(), before);
+    });
+}
+
 // Code of serde's that fails, or panics.
 
 /// Panics on its way there, or, with a `true`, on its arrival.
