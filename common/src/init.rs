@@ -7,6 +7,7 @@ use crate::error::FAILED_TO_BEGIN;
 use crate::os::{self, Constructor, Inherited, Texts};
 use crate::spawn;
 use crate::timeline;
+use std::io::{self, Write};
 
 /// Makes this program able to start processes; write it as the first line of `main`.
 ///
@@ -45,7 +46,7 @@ pub fn init() {
         Err(problem) => Err(problem.to_owned()),
     };
     std::process::exit(code.unwrap_or_else(|problem| {
-        eprintln!("a process of this program ends at once: {problem}");
+        let _ = writeln!(io::stderr(), "a process of this program ends at once: {problem}");
         FAILED_TO_BEGIN
     }))
 }

@@ -11,7 +11,7 @@ use crate::os::{self, Event, Exit, OwnedHandle, Owner, borrow};
 use crate::spawn::{self, Call, Start};
 use crate::timeline;
 use os_pipe::PipeReader;
-use std::io;
+use std::io::{self, Write};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -417,7 +417,8 @@ impl<R> Drop for Child<R> {
         let second = Some(Instant::now() + Duration::from_secs(1));
         if self.wait_for_end(second).is_none() {
             let (name, pid) = (&self.name, self.pid());
-            eprintln!("waiting for {name} (process {pid}): it still runs, and its handle was dropped without `join`");
+            let why = "it still runs, and its handle was dropped without `join`";
+            let _ = writeln!(io::stderr(), "waiting for {name} (process {pid}): {why}"); // nobody may be there to read it
             self.wait_for_end(None);
         }
     }
