@@ -264,7 +264,7 @@ impl<R> Child<R> {
 
     /// Returns `true` as long as the process runs. Does not wait. (In a copy of this process, made by `fork()`: `false`.)
     pub fn is_alive(&self) -> bool {
-        self.owner.is_surely_me() && self.process.try_wait().is_none()
+        self.owner.is_surely_me() && self.try_wait().is_none()
     }
 
     /// `None` while it runs; then 0 for a target that returned, 101 for one that panicked, n for `exit(n)`, and −9 for a
@@ -277,8 +277,15 @@ impl<R> Child<R> {
     ///
     /// Source: [`multiprocessing.Process.exitcode`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Process.exitcode).
     pub fn exitcode(&self) -> Option<i32> {
-        let exit = self.process_if_mine().ok()?.try_wait()?;
-        Some(exit.exitcode().unwrap_or(255))
+        self.process_if_mine().ok()?;
+        Some(self.try_wait()?.exitcode().unwrap_or(255))
+    }
+
+    /// How it ended, if it did. One that still runs may be waiting until somebody reads its result.
+    fn try_wait(&self) -> Option<Exit> {
+        let exit = self.process.try_wait();
+        exit.is_none().then(|| self.read_all());
+        exit
     }
 
     /// Asks it to end, with SIGTERM; on Windows, which has no such request, this is the same as [`kill`](Child::kill). It is
@@ -312,25 +319,24 @@ impl<R> Child<R> {
         let exit = loop {
             let pipe = (!self.lock_answer().1).then(|| borrow(&self.from_child));
             match self.process.wait_event(pipe, deadline) {
-                Event::Readable => self.read_some(),
+                Event::Readable => self.read_all(),
                 Event::Ended(exit) => break exit,
                 Event::TimedOut => return None,
             };
         };
-        // What it wrote last is still in the pipe, which holds a limited number of bytes. Another process may write there
-        // forever, so the number of reads is limited too.
-        let mut reads = 0..64;
-        while reads.next().is_some() && self.read_some() {}
+        self.read_all(); // what it wrote last
         self.lock_answer().1 = true;
         Some(exit)
     }
 
-    /// False: there is nothing to read. (Another thread may be in the middle of `join`, and read it.)
-    fn read_some(&self) -> bool {
+    /// Reads what is in the pipe, if anything is: another thread may have read it. The pipe holds a limited number of bytes, but
+    /// somebody may write there forever, so the number of reads is limited too.
+    fn read_all(&self) {
         let (bytes, ended) = &mut *self.lock_answer();
-        let readable = !*ended && os::is_readable(&self.from_child);
-        *ended |= readable && !spawn::read_some(&self.from_child, bytes);
-        readable
+        let mut reads = 0..64;
+        while !*ended && reads.next().is_some() && os::is_readable(&self.from_child) {
+            *ended = !spawn::read_some(&self.from_child, bytes);
+        }
     }
 
     /// It is poisoned when the result's `Deserialize` has panicked.

@@ -7,7 +7,7 @@
 mod programs;
 
 use common::{Child, Error, Process, current_process, parent_process};
-use programs::{Events, argument, await_event, careful, happen, note, program};
+use programs::{Events, argument, await_event, careful, eventually, happen, note, program};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read, Write};
@@ -77,6 +77,17 @@ fn b02_after_its_start_it_lives_under_its_own_number() {
     drop(input);
     assert_eq!(p.join().unwrap(), p.pid());
     assert_ne!(p.pid(), std::process::id());
+}
+
+#[test]
+fn b02_one_whose_result_fills_the_pipe_ends_also_if_its_parent_only_asks_for_that() {
+    let _careful = careful(60);
+    let text = "x".repeat(1 << 20);
+    let start = || Process::new(same, text.clone()).start().unwrap();
+    let (p, q) = (start(), start());
+    eventually("it is not alive", || !p.is_alive());
+    eventually("it has an exit code", || q.exitcode() == Some(0));
+    assert!(p.join().unwrap() == text && q.join().unwrap() == text);
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
