@@ -335,7 +335,9 @@ impl<R> Child<R> {
         let (bytes, ended) = &mut *self.lock_answer();
         let mut reads = 0..64;
         while !*ended && reads.next().is_some() && os::is_readable(&self.from_child) {
+            let kept = spawn::is_garbage(bytes).then_some(bytes.len()); // what follows garbage is read, so that it can end
             *ended = !spawn::read_some(&self.from_child, bytes);
+            bytes.truncate(kept.unwrap_or(usize::MAX));
         }
     }
 

@@ -306,3 +306,10 @@ pub(crate) fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
     rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
 }
+
+/// Can these bytes not be a child's answer, two blocks, whatever comes yet? No block has 2^48 bytes or more.
+pub(crate) fn is_garbage(bytes: &[u8]) -> bool {
+    let rest = split_block(bytes).map_or(bytes, |(_, rest)| rest);
+    let absurd = rest.get(6..8).is_some_and(|high| high != [0, 0]);
+    split_block(rest).map_or(absurd, |(_, more)| !more.is_empty())
+}

@@ -34,6 +34,7 @@ programs! {
     #[cfg(target_os = "linux")] hangs::ends::channels::is_interrupted,
     #[cfg(target_os = "linux")] hangs::memory::has_six_hundred_workers,
     #[cfg(target_os = "linux")] hangs::memory::is_damaged,
+    #[cfg(target_os = "linux")] hangs::memory::is_sent_garbage,
     #[cfg(target_os = "linux")] hangs::memory::drops_daemons,
     killed::uses_a_pool_when_a_thread_ends,
     #[cfg(unix)] killed::signals::dies_of_closed_pipes,
