@@ -49,8 +49,8 @@ pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) ->
         let message = text(&*payload).to_owned();
         // The place of this panic, not of an earlier one that was caught and whose text lies elsewhere.
         let place = PLACE.take().filter(|place| place.text == text(&*payload).as_ptr());
-        // The value's own destructor may panic too.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        // The value's own destructor may panic too, and so may that of what it panics with.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
         Err(Box::new(RemoteError::Panic(message, place.map(|place| place.location))))
     })
 }

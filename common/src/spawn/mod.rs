@@ -110,7 +110,8 @@ impl Call {
     fn encode(&self, name: &str) -> Result<(CodeRef, Encoded), Error> {
         let function = self.function.clone()?;
         let encoded = catch_unwind(AssertUnwindSafe(&self.encode));
-        let encoded = encoded.unwrap_or_else(|payload| Err(format!("it panicked: {}", function::text(&*payload))));
+        // The value is not dropped: its destructor may panic too.
+        let encoded = encoded.unwrap_or_else(|value| Err(format!("it panicked: {}", function::text(Box::leak(value)))));
         let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
         Ok((function, encoded))
     }
