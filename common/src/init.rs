@@ -13,7 +13,7 @@ use std::io::{self, Write};
 ///
 /// It is the counterpart of Python's `if __name__ == '__main__':`. A new process is this same program, executed again: when it
 /// reaches this line, `init` runs the target there, and never returns. In the program that you started yourself it returns at
-/// once.
+/// once. A second call does nothing.
 ///
 /// The code before this line runs in every child too, so keep it short; it should not start threads, or close descriptors that
 /// it did not open. Inside `#[tokio::main]` and the like, a child's target would run within the runtime: call `init` in an
@@ -39,6 +39,9 @@ use std::io::{self, Write};
 /// Source: [The `multiprocessing` contexts and start methods](https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods);
 /// this is *spawn*.
 pub fn init() {
+    if spawn::check_initialised().is_ok() {
+        return;
+    }
     spawn::initialised();
     let code = match os::inherited() {
         Ok(None) => return timeline::begin(),
