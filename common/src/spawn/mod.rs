@@ -63,6 +63,7 @@ pub(crate) fn start(
     check_initialised()?;
     let call = call.map(|call| call.encode(name)).transpose()?;
     let start = || {
+        let environment = std::env::vars_os(); // first: who forks may hold its lock, and waits for the guard
         let _guard = os::fork_guard(); // the child's ends of its pipes are open here for a moment
         let (child_reads, to_child) = os::pipe()?;
         let (from_child, child_writes) = os::pipe()?;
@@ -72,7 +73,7 @@ pub(crate) fn start(
         pass.extend(log.map(|(_, handle)| borrow(handle)));
         let time = timeline::clock();
         let recorded = [role, log.map_or("", |(suffix, _)| suffix)].concat();
-        let process = os::spawn(&recorded, &pass, stdio, role == "worker")?;
+        let process = os::spawn(&recorded, &pass, stdio, role == "worker", environment)?;
         timeline::started(time, name, process.pid());
         Ok((process, from_child, to_child))
     };

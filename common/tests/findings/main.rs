@@ -26,6 +26,7 @@ programs! {
     #[cfg(unix)] forks::drops_a_child_in_a_copy,
     #[cfg(unix)] forks::begins_anew_in_a_copy,
     #[cfg(unix)] forks::forks_while_it_starts,
+    #[cfg(unix)] forks::starts_while_others_fork_and_set_variables,
     #[cfg(unix)] forks::has_a_stopped_worker,
     hangs::leaves_a_child,
     #[cfg(unix)] hangs::ends::is_short_of_descriptors,
