@@ -211,8 +211,9 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     let (owner, to_parent) = (Owner::me(), Arc::new(start.to_parent));
     let pipe = to_parent.clone();
     let answer = move |outcome: Outcome, result: &[u8]| {
+        static ANSWERED: AtomicBool = AtomicBool::new(false); // a destructor of the thread may panic after that
         let outcome = postcard::to_stdvec(&outcome).unwrap_or_default();
-        if owner.is_surely_me() {
+        if owner.is_surely_me() && !ANSWERED.swap(true, Relaxed) {
             let _ = spawn::write_block(&pipe, &outcome, result); // a parent that has ended needs no answer
         }
     };
