@@ -172,7 +172,7 @@ fn missing(error: io::Error, program: impl AsRef<Path>) -> io::Error {
     match error.kind() {
         kind @ NotFound => io::Error::new(
             kind,
-            format!("{path} is not there any more: was the program moved? Start it again"),
+            format!("{path} is not there any more: was the program moved? Was `chroot` called? Start it again"),
         ),
         _ => error,
     }

@@ -48,6 +48,7 @@ programs! {
     #[cfg(unix)] words::surroundings::wants_too_much,
     #[cfg(unix)] words::surroundings::may_not_send_signals,
     #[cfg(target_os = "linux")] words::surroundings::gives_up_its_rights,
+    #[cfg(target_os = "linux")] words::surroundings::changes_its_root,
     #[cfg(target_os = "linux")] words::surroundings::counts_its_children_anew,
     #[cfg(target_os = "linux")] words::surroundings::has_few_threads,
 }
