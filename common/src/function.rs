@@ -52,8 +52,8 @@ pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) ->
         let is_this = |place: &Place| text != NO_TEXT && place.1 == text && place.2 == text.as_ptr();
         let place = PLACE.take().filter(is_this).map(|place| place.0);
         let error = Box::new(RemoteError::Panic(text.to_owned(), place));
-        // The value's own destructor may panic too.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        // The value's own destructor may panic too, and so may that of what it panics with.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
         Err(error)
     })
 }

@@ -7,12 +7,13 @@ use crate::error::FAILED_TO_BEGIN;
 use crate::os::{self, Constructor, Inherited, Texts};
 use crate::spawn;
 use crate::timeline;
+use std::io::{self, Write};
 
 /// Makes this program able to start processes; write it as the first line of `main`.
 ///
 /// It is the counterpart of Python's `if __name__ == '__main__':`. A new process is this same program, executed again: when it
 /// reaches this line, `init` runs the target there, and never returns. In the program that you started yourself it returns at
-/// once.
+/// once. A second call does nothing.
 ///
 /// The code before this line runs in every child too, so keep it short; it should not start threads, or close descriptors that
 /// it did not open. Inside `#[tokio::main]` and the like, a child's target would run within the runtime: call `init` in an
@@ -38,6 +39,9 @@ use crate::timeline;
 /// Source: [The `multiprocessing` contexts and start methods](https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods);
 /// this is *spawn*.
 pub fn init() {
+    if spawn::program().is_ok() {
+        return;
+    }
     spawn::initialised();
     let code = match os::inherited() {
         Ok(None) => return timeline::begin(),
@@ -45,7 +49,7 @@ pub fn init() {
         Err(problem) => Err(problem.to_owned()),
     };
     std::process::exit(code.unwrap_or_else(|problem| {
-        eprintln!("a process of this program ends at once: {problem}");
+        let _ = writeln!(io::stderr(), "a process of this program ends at once: {problem}");
         FAILED_TO_BEGIN
     }))
 }

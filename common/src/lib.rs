@@ -180,6 +180,9 @@
 //! * In a program with `#[tokio::main]`, write an ordinary `main` that calls [`init`] before it builds the runtime: otherwise
 //!   targets run inside a runtime.
 //! * A task runs on the main thread of its process. If it needs more stack, let it start a thread with a larger one.
+//! * A result is decoded on the thread that calls [`get`](AsyncResult::get) or [`join`](Child::join). Its stack may be smaller
+//!   than the task's: 2 MiB, if Rust started it. A deeply nested result, such as a linked list of 20,000 nodes, can overflow
+//!   that, which aborts the program. Call them on the main thread or on one with a larger stack, or return a `Vec`.
 //!
 //! # Where systems differ
 //!
@@ -204,7 +207,7 @@
 //! | cores that [`Pool::per_core`] counts (b26) | those that the CPU affinity and the control group allow | all | all of the processor group |
 //! | a limit of open descriptors (b32, b45) | `ulimit -n`: what needs more fails with [`Error::Start`]; a queued task needs none | the same | there is none |
 //! | Ctrl-C in the terminal (b43) | reaches a [`Process`]; workers of a [`Pool`] ignore it, programs that a task starts do not | the same | the same |
-//! | a target or task that ends only the thread it runs in (h12) | its process is ended within two seconds, and the error reports that (with musl, the caller waits forever) | the same | its caller goes on waiting |
+//! | a target or task that ends only the thread it runs in (h12) | a worker or daemon is ended within two seconds (with musl, the caller waits forever); any other [`Process`] ends with its last thread. The error reports that | the same | its caller goes on waiting |
 //! | stopping a worker (b48) | by SIGSTOP: delays its own tasks only | the same | there is no such signal |
 //! | a child in a test sees the program's arguments (b49) | yes (not with musl, where Rust gets them only in `main`) | yes (FreeBSD: as with musl) | yes |
 //! | the [`timeline`] of a program that leaves by `exit` (b50) | is drawn | the same | is drawn when the system reports the end, which Wine does not do |

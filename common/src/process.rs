@@ -11,7 +11,7 @@ use crate::os::{self, Event, Exit, OwnedHandle, Owner, borrow};
 use crate::spawn::{self, Call, Start};
 use crate::timeline;
 use os_pipe::PipeReader;
-use std::io;
+use std::io::{self, Write};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -211,8 +211,9 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     let (owner, to_parent) = (Owner::me(), Arc::new(start.to_parent));
     let pipe = to_parent.clone();
     let answer = move |outcome: Outcome, result: &[u8]| {
+        static ANSWERED: AtomicBool = AtomicBool::new(false); // a destructor of the thread may panic after that
         let outcome = postcard::to_stdvec(&outcome).unwrap_or_default();
-        if owner.is_me() {
+        if owner.is_me() && !ANSWERED.swap(true, Relaxed) {
             let _ = spawn::write_block(&pipe, &outcome, result); // a parent that has ended needs no answer
         }
     };
@@ -264,7 +265,7 @@ impl<R> Child<R> {
 
     /// Returns `true` as long as the process runs. Does not wait. (In a copy of this process, made by `fork()`: `false`.)
     pub fn is_alive(&self) -> bool {
-        self.owner.is_me() && self.process.try_wait().is_none()
+        self.owner.is_me() && self.try_wait().is_none()
     }
 
     /// `None` while it runs; then 0 for a target that returned, 101 for one that panicked, n for `exit(n)`, and −9 for a
@@ -277,8 +278,15 @@ impl<R> Child<R> {
     ///
     /// Source: [`multiprocessing.Process.exitcode`](https://docs.python.org/3/library/multiprocessing.html#multiprocessing.Process.exitcode).
     pub fn exitcode(&self) -> Option<i32> {
-        let exit = self.process_if_mine().ok()?.try_wait()?;
-        Some(exit.exitcode().unwrap_or(255))
+        self.process_if_mine().ok()?;
+        Some(self.try_wait()?.exitcode().unwrap_or(255))
+    }
+
+    /// How it ended, if it did. One that still runs may be waiting until somebody reads its result.
+    fn try_wait(&self) -> Option<Exit> {
+        let exit = self.process.try_wait();
+        exit.is_none().then(|| self.read_all());
+        exit
     }
 
     /// Asks it to end, with SIGTERM; on Windows, which has no such request, this is the same as [`kill`](Child::kill). It is
@@ -309,24 +317,26 @@ impl<R> Child<R> {
         let exit = loop {
             let pipe = (!self.lock_answer().1).then(|| borrow(&self.from_child));
             match self.process.wait_event(pipe, deadline) {
-                Event::Readable => self.read_some(),
+                Event::Readable => self.read_all(),
                 Event::Ended(exit) => break exit,
                 Event::TimedOut => return None,
             };
         };
-        // What it wrote last is still in the pipe, which holds a limited number of bytes. Another process may write there
-        // forever, so the number of reads is limited too.
-        let _ = (0..64).all(|_| self.read_some());
+        self.read_all(); // what it wrote last
         self.lock_answer().1 = true;
         Some(exit)
     }
 
-    /// False: there is nothing to read. (Another thread may be in the middle of `join`, and read it.)
-    fn read_some(&self) -> bool {
+    /// Reads what is in the pipe, if anything is: another thread may have read it. The pipe holds a limited number of bytes, but
+    /// somebody may write there forever, so the number of reads is limited too.
+    fn read_all(&self) {
         let (bytes, ended) = &mut *self.lock_answer();
-        let readable = !*ended && os::is_readable(&self.from_child);
-        *ended |= readable && !spawn::read_some(&self.from_child, bytes);
-        readable
+        let mut reads = 0..64;
+        while !*ended && reads.next().is_some() && os::is_readable(&self.from_child) {
+            let kept = spawn::is_garbage(bytes).then_some(bytes.len()); // what follows garbage is read, so that it can end
+            *ended = !spawn::read_some(&self.from_child, bytes);
+            bytes.truncate(kept.unwrap_or(usize::MAX));
+        }
     }
 
     /// It is poisoned when the result's `Deserialize` has panicked.
@@ -413,7 +423,8 @@ impl<R> Drop for Child<R> {
         let second = Some(Instant::now() + Duration::from_secs(1));
         if self.wait_for_end(second).is_none() {
             let (name, pid) = (&self.name, self.pid());
-            eprintln!("waiting for {name} (process {pid}): it still runs, and its handle was dropped without `join`");
+            let why = "it still runs, and its handle was dropped without `join`";
+            let _ = writeln!(io::stderr(), "waiting for {name} (process {pid}): {why}"); // nobody may be there to read it
             self.wait_for_end(None);
         }
     }

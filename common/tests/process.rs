@@ -7,7 +7,7 @@
 mod programs;
 
 use common::{Child, Error, Process, current_process, parent_process};
-use programs::{Events, argument, await_event, careful, happen, note, program};
+use programs::{Events, argument, await_event, careful, eventually, happen, note, program};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, Read, Write};
@@ -16,7 +16,8 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, io, thread};
 
 programs! {
-    without_init, without_reaching_init, shows_environment, outlived_by_children, ends_with_a_daemon, starts_later,
+    without_init, without_reaching_init, calls_init_again, shows_environment, outlived_by_children, ends_with_a_daemon,
+    starts_later,
 }
 
 /// A child that lives until its standard input ends, which the test decides.
@@ -77,6 +78,17 @@ fn b02_after_its_start_it_lives_under_its_own_number() {
     drop(input);
     assert_eq!(p.join().unwrap(), p.pid());
     assert_ne!(p.pid(), std::process::id());
+}
+
+#[test]
+fn b02_one_whose_result_fills_the_pipe_ends_also_if_its_parent_only_asks_for_that() {
+    let _careful = careful(60);
+    let text = "x".repeat(1 << 20);
+    let start = || Process::new(same, text.clone()).start().unwrap();
+    let (p, q) = (start(), start());
+    eventually("it is not alive", || !p.is_alive());
+    eventually("it has an exit code", || q.exitcode() == Some(0));
+    assert!(p.join().unwrap() == text && q.join().unwrap() == text);
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -694,6 +706,25 @@ fn without_reaching_init() {
     happen(&place, "parent");
     let p = Process::new(nothing, ()).start();
     println!("{}", p.and_then(|p| p.join()).unwrap_err());
+}
+
+fn calls_init_again() {
+    for _ in 0..3 {
+        common::init();
+    }
+    let p = Process::new(|()| common::init(), ());
+    p.start().unwrap().join().unwrap();
+}
+
+#[test]
+fn b16_only_the_first_call_of_init_does_anything() {
+    let _careful = careful(30);
+    for (timeline, said) in [("0", ""), ("1", "MainProcess"), ("run.png", "TIMELINE=run.png")] {
+        let mut command = program("calls_init_again");
+        let run = testing::run_with(command.env("TIMELINE", timeline), testing::LIMIT);
+        let lines = run.success().stderr.lines().filter(|line| line.contains(said));
+        assert_eq!(lines.count(), usize::from(!said.is_empty()), "{}", run.stderr);
+    }
 }
 
 fn events_happened(place: &str, event: &str) -> bool {

@@ -332,6 +332,11 @@ fn s3_orders_that_do_not_come_from_a_parent_are_not_obeyed() {
         );
         assert!(stderr.contains("its parent passed to it"), "{stderr}");
     }
+    // Also if it cannot say why.
+    if cfg!(target_os = "linux") {
+        let (_, _, code) = forged(program("says_main"), &format!("process {me} 3"), "2>/dev/full", &[]);
+        assert_eq!(code, Some(70));
+    }
     // The standard streams are not taken, whatever the variable says.
     let (stdout, _, code) = forged(program("says_main"), &format!("process {me} 0 1 2"), "", &[]);
     assert_eq!((&stdout[..], code), ("", Some(70)));

@@ -345,6 +345,16 @@ fn an_unknown_value_says_what_is_possible() {
     assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn b50_a_warning_that_cannot_be_written_harms_nobody() {
+    let program = testing::example(env!("CARGO_MANIFEST_DIR"), "timeline");
+    let mut deaf = Command::new("sh");
+    deaf.args(["-c", "exec \"$0\" five 2>/dev/full"]).arg(program);
+    let run = run_with(deaf.env("TIMELINE", "run.png"), LIMIT);
+    assert_eq!(run.success().stdout, "five: done\n");
+}
+
 #[test]
 fn b50_a_path_that_cannot_be_written_is_a_warning() {
     let folder = Folder::new(std::env::temp_dir());

@@ -159,6 +159,6 @@ fn missing(error: io::Error, program: impl AsRef<Path>) -> io::Error {
         return error;
     }
     let path = program.as_ref().display();
-    let sentence = format!("{path} is not there any more: was the program moved? Start it again");
+    let sentence = format!("{path} is not there any more: was the program moved? Was `chroot` called? Start it again");
     io::Error::new(NotFound, sentence)
 }

@@ -19,6 +19,7 @@ use crate::timeline;
 use std::io::{
     self,
     ErrorKind::{BrokenPipe, UnexpectedEof},
+    Write,
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -56,7 +57,8 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
         Ok(()) => Ok(0),
         Err(error) if matches!(error.kind(), UnexpectedEof | BrokenPipe) => Ok(0), // the pool's process has ended
         Err(error) => {
-            eprintln!("a worker of a pool ends, because {error}: did a task close or replace descriptors of others?");
+            let why = "did a task close or replace descriptors of others?";
+            let _ = writeln!(io::stderr(), "a worker of a pool ends, because {error}: {why}");
             Ok(1)
         }
     }

@@ -48,6 +48,7 @@ pub(crate) fn start(
     program()?;
     let call = call.map(|call| call.encode(name)).transpose()?;
     let start = || {
+        let environment = std::env::vars_os(); // first: who forks may hold its lock, and waits for the guard
         let _guard = os::fork_guard(); // the child's ends of its pipes are open here for a moment
         let (child_reads, to_child) = os::pipe()?;
         let (from_child, child_writes) = os::pipe()?;
@@ -57,7 +58,7 @@ pub(crate) fn start(
         pass.extend(log.map(|(_, handle)| borrow(handle)));
         let time = timeline::clock();
         let recorded = [role, log.map_or("", |(suffix, _)| suffix)].concat();
-        let process = os::spawn(&recorded, &pass, stdio, role == "worker")?;
+        let process = os::spawn(&recorded, &pass, stdio, role == "worker", environment)?;
         timeline::started(time, name, process.pid());
         Ok((process, from_child, to_child))
     };
@@ -95,7 +96,8 @@ impl Call {
     fn encode(&self, name: &str) -> Result<(CodeRef, Encoded), Error> {
         let function = self.function.clone()?;
         let encoded = catch_unwind(AssertUnwindSafe(&self.encode));
-        let encoded = encoded.unwrap_or_else(|payload| Err(format!("it panicked: {}", function::text(&*payload))));
+        // The value is not dropped: its destructor may panic too.
+        let encoded = encoded.unwrap_or_else(|value| Err(format!("it panicked: {}", function::text(Box::leak(value)))));
         let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
         Ok((function, encoded))
     }
@@ -290,4 +292,11 @@ pub(crate) fn read_some(mut pipe: &PipeReader, bytes: &mut Vec<u8>) -> bool {
 pub(crate) fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
     rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
+}
+
+/// Can these bytes not be a child's answer, two blocks, whatever comes yet? No block has 2^48 bytes or more.
+pub(crate) fn is_garbage(bytes: &[u8]) -> bool {
+    let rest = split_block(bytes).map_or(bytes, |(_, rest)| rest);
+    let absurd = rest.get(6..8).is_some_and(|high| high != [0, 0]);
+    split_block(rest).map_or(absurd, |(_, more)| !more.is_empty())
 }

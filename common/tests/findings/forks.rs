@@ -11,6 +11,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
@@ -597,6 +598,36 @@ fn f5_workers_and_daemons_do_not_outlive_a_killed_parent_whenever_it_was_copied(
         // Until the last one that could write is gone.
         parent.stdout.take().unwrap().read_to_end(&mut Vec::new()).unwrap();
     }
+}
+
+/// std's `Command` forks if it is to change the user, and holds the environment's lock meanwhile.
+pub fn starts_while_others_fork_and_set_variables() {
+    common::init();
+    let over = AtomicBool::new(false);
+    let until_over = |work: &dyn Fn()| {
+        while !over.load(SeqCst) {
+            work();
+        }
+    };
+    // SAFETY: a question.
+    let me = unsafe { libc::getuid() };
+    thread::scope(|scope| {
+        scope.spawn(|| until_over(&|| assert!(process::Command::new("true").uid(me).status().unwrap().success())));
+        // SAFETY: nothing here but Rust's standard library looks at the environment.
+        scope.spawn(|| until_over(&|| unsafe { std::env::set_var("TEA", "none") }));
+        for i in 0..300 {
+            let p = Process::new(square, i).start().unwrap();
+            assert_eq!(p.join().unwrap(), i * i);
+        }
+        over.store(true, SeqCst);
+    });
+}
+
+#[test]
+fn b47_a_start_a_fork_and_a_change_of_the_environment_do_not_wait_for_each_other() {
+    let _careful = careful(120);
+    let mut program = program("forks::starts_while_others_fork_and_set_variables");
+    testing::run_with(&mut program, Duration::from_secs(60)).success();
 }
 
 pub fn has_a_stopped_worker() {

@@ -520,7 +520,8 @@ pub fn leaves_a_child() {
     let (place, daemon) = (argument(1), argument(2) == "daemon");
     let p = Process::new(until_go, place).name("the slow one").daemon(daemon);
     let _child = p.start().unwrap();
-    // As `?` does when something else has failed.
+    // As `?` does when something else has failed; or a panic.
+    assert!(argument(2) != "panic", "no tea");
 }
 
 fn until_go(place: String) {
@@ -545,6 +546,24 @@ fn h9_a_program_that_waits_for_a_child_that_nobody_joined_says_so() {
     assert!(parent.try_wait().unwrap().is_none(), "it waits");
     events.happen("go");
     assert!(parent.wait().unwrap().success());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn h9_a_program_that_cannot_say_so_waits_all_the_same() {
+    let _careful = careful(60);
+    for (how, code) in [("", 0), ("panic", 101)] {
+        let events = Events::new();
+        let mut command = crate::programs::limited("exec 2>/dev/full", "hangs::leaves_a_child");
+        let mut parent = command.args([&events.place(), how]).spawn().unwrap();
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(2) {
+            assert_eq!(parent.try_wait().unwrap(), None, "{how}");
+            thread::sleep(Duration::from_millis(10));
+        }
+        events.happen("go");
+        assert_eq!(parent.wait().unwrap().code(), Some(code), "{how}");
+    }
 }
 
 #[test]

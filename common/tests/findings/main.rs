@@ -26,6 +26,7 @@ programs! {
     #[cfg(unix)] forks::drops_a_child_in_a_copy,
     #[cfg(unix)] forks::begins_anew_in_a_copy,
     #[cfg(unix)] forks::forks_while_it_starts,
+    #[cfg(unix)] forks::starts_while_others_fork_and_set_variables,
     #[cfg(unix)] forks::has_a_stopped_worker,
     hangs::leaves_a_child,
     #[cfg(unix)] hangs::ends::is_short_of_descriptors,
@@ -34,6 +35,7 @@ programs! {
     #[cfg(target_os = "linux")] hangs::ends::channels::is_interrupted,
     #[cfg(target_os = "linux")] hangs::memory::has_six_hundred_workers,
     #[cfg(target_os = "linux")] hangs::memory::is_damaged,
+    #[cfg(target_os = "linux")] hangs::memory::is_sent_garbage,
     #[cfg(target_os = "linux")] hangs::memory::drops_daemons,
     killed::uses_a_pool_when_a_thread_ends,
     #[cfg(unix)] killed::signals::dies_of_closed_pipes,
@@ -46,6 +48,7 @@ programs! {
     #[cfg(unix)] words::surroundings::wants_too_much,
     #[cfg(unix)] words::surroundings::may_not_send_signals,
     #[cfg(target_os = "linux")] words::surroundings::gives_up_its_rights,
+    #[cfg(target_os = "linux")] words::surroundings::changes_its_root,
     #[cfg(target_os = "linux")] words::surroundings::counts_its_children_anew,
     #[cfg(target_os = "linux")] words::surroundings::has_few_threads,
 }

@@ -6,7 +6,8 @@ use crate::output::{Output, VARIABLE};
 use crate::run::Run;
 use shared_memory::OwnedHandle;
 use std::cell::Cell;
-use std::fmt::{Display, Write};
+use std::fmt::{Display, Write as _};
+use std::io::{self, Write as _};
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -38,13 +39,18 @@ pub fn begin() {
     let output = match Output::from_variable() {
         Ok(None) => return,
         Ok(Some(output)) => output,
-        Err(warning) => return eprintln!("{warning}"),
+        Err(warning) => return warn(warning),
     };
     match Log::create() {
         Ok(log) => record(log, Some((std::process::id(), output))),
-        Err(error) => return eprintln!("{VARIABLE}: no memory to record in: {error}"),
+        Err(error) => return warn(format_args!("{VARIABLE}: no memory to record in: {error}")),
     }
     started(clock(), "MainProcess", own_pid());
+}
+
+/// That nobody is there to read it is no reason to fail.
+fn warn(warning: impl Display) {
+    let _ = writeln!(io::stderr(), "{warning}");
 }
 
 /// What is appended to a child's role if it is to record.

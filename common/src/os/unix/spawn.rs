@@ -32,12 +32,13 @@ const FIRST: RawFd = 3;
 
 /// Runs this program again, in the given `role`, which [`inherited`] reads back. `pass` are pipe ends (and the like) for it,
 /// in an order that both sides know; `stdio` is its standard input, output and error, where they differ from its parent's. The
-/// caller keeps its own copies. Ctrl-C may be ignored by it.
+/// caller keeps its own copies. Ctrl-C may be ignored by it. It gets this `environment`.
 pub(crate) fn spawn(
     role: &str,
     pass: &[BorrowedHandle],
     stdio: &[Option<OwnedHandle>; 3],
     ignore_sigint: bool,
+    environment: env::VarsOs,
 ) -> io::Result<Process> {
     if has_others_rights() {
         let sentence = "this program has more rights than its user (set-user-ID, set-group-ID or capabilities of its file), \
@@ -69,7 +70,7 @@ pub(crate) fn spawn(
     attributes.set_sigmask(&blocked.unwrap_or_else(SigSet::empty))?;
 
     let bootstrap = format!("{role} {} {}", getpid(), pass.len());
-    let inherited = env::vars_os().filter(|(name, _)| name != BOOTSTRAP);
+    let inherited = environment.filter(|(name, _)| name != BOOTSTRAP);
     let environment = inherited.chain([(BOOTSTRAP.into(), bootstrap.into())]);
     let environment = c_strings(environment.map(|(mut text, value)| {
         text.reserve_exact(value.len() + 2); // '=', and the zero at the end

@@ -28,12 +28,13 @@ use windows_sys::Win32::System::Threading::GetCurrentProcess;
 const CONSOLE: &str = "console";
 const NOTHING: &str = "nothing";
 
-/// Runs this program again; as on Unix.
+/// Runs this program again; as on Unix. (It gets the environment by itself.)
 pub(crate) fn spawn(
     role: &str,
     pass: &[BorrowedHandle],
     stdio: &[Option<OwnedHandle>; 3],
     ignore_sigint: bool,
+    _environment: env::VarsOs,
 ) -> io::Result<Process> {
     let [stdin, stdout, stderr] = stdio;
     let program = env::current_exe()?;

@@ -4,6 +4,7 @@ use super::squares;
 use crate::programs::{careful, limited, program, soon, workers};
 use crate::{in_time, square};
 use common::{Error, Pool, Process};
+use nix::libc;
 use std::io::Read;
 use std::time::Duration;
 use std::{fs, process};
@@ -34,6 +35,35 @@ fn h14_imap_works_on_a_pool_of_six_hundred_workers() {
     } else {
         assert_eq!(lines, ["done"]);
     }
+}
+
+// A process that writes more and more where its answer is expected.
+
+const MEGABYTES: usize = 150;
+
+fn write_much(line: String) {
+    let bytes = line.repeat(1 << 20);
+    for _ in 0..MEGABYTES / line.len() {
+        // SAFETY: the bytes are read. The number is that of the pipe to the parent.
+        assert!(unsafe { libc::write(4, bytes.as_ptr().cast(), bytes.len()) } > 0);
+    }
+}
+
+/// Nothing comes that ends a block, or it is the answer already and there is more.
+pub fn is_sent_garbage() {
+    common::init();
+    for line in ["y\n", "\0"] {
+        let p = Process::new(write_much, line.to_owned()).start().unwrap();
+        let outcome = p.join();
+        assert!(matches!(outcome, Err(Error::ProtocolViolation { .. })), "{outcome:?}");
+    }
+}
+
+#[test]
+fn h11_endless_garbage_of_a_process_costs_its_parent_no_memory() {
+    let _careful = careful(60);
+    let mut limited = limited("ulimit -v 200000", "hangs::memory::is_sent_garbage");
+    testing::run_with(&mut limited, Duration::from_secs(60)).success();
 }
 
 // A wild write into memory that parent and worker share.

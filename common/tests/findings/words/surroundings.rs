@@ -312,6 +312,34 @@ fn h17_a_pool_whose_program_may_not_kill_its_workers_any_more_ends() {
     assert_eq!(run.success().lines(), ["it has ended"]);
 }
 
+/// Goes where no `/proc` is.
+#[cfg(target_os = "linux")]
+pub fn changes_its_root() {
+    common::init();
+    for place in ["/".to_owned(), argument(1)] {
+        nix::unistd::chroot(&place[..]).unwrap();
+        println!("{:?}", Process::new(square, 3).start().and_then(|p| p.join()));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn w14_a_program_that_has_changed_its_root_directory_is_not_only_said_to_have_moved() {
+    let _careful = careful(30);
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("skipped: only root can change its root directory");
+        return;
+    }
+    let events = Events::new();
+    let mut command = program("words::surroundings::changes_its_root");
+    let run = testing::run_with(command.arg(events.place()), Duration::from_secs(20));
+    let lines = run.success().lines();
+    assert!(lines.len() == 2 && lines[0] == "Ok(9)", "{lines:?}");
+    for part in ["/proc/self/exe", "chroot"] {
+        assert!(lines[1].contains(part), "{lines:?}");
+    }
+}
+
 /// Processes are counted anew there: a child that looks for its parent's number finds nobody.
 #[cfg(target_os = "linux")]
 pub fn counts_its_children_anew() {

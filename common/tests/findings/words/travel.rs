@@ -6,7 +6,7 @@ use crate::{in_time, square, told};
 use common::{Error, Pool, Process};
 use ipc_channel::ipc::{self, IpcBytesSender, IpcReceiver, IpcSender, IpcSharedMemory};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, panic_any};
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 use std::{fs, process};
@@ -558,4 +558,43 @@ fn w3_what_panics_elsewhere_on_its_way_is_told_and_harms_nobody() {
             }
         }
     });
+}
+
+/// The value of a panic. When it is dropped, there is another panic, with the next such value.
+struct Fuse(u8);
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            panic_any(Fuse(self.0 - 1))
+        }
+    }
+}
+
+/// Panics with such a value on its way.
+#[derive(Deserialize)]
+struct Lights(u8);
+
+impl Serialize for Lights {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        panic_any(Fuse(self.0))
+    }
+}
+
+#[test]
+fn w3_a_panic_whose_value_panics_when_it_is_dropped_is_told_and_harms_nobody() {
+    let _careful = careful(60);
+    let explode = |fuse: u8| -> () { panic_any(Fuse(fuse)) };
+    let pool = Pool::new(1).unwrap();
+    let pids = workers(&pool);
+    for fuse in 0..4 {
+        let process = Process::new(explode, fuse).start().unwrap().join();
+        for outcome in [process, pool.apply(explode, fuse)] {
+            assert!(matches!(outcome, Err(Error::Panicked { .. })), "{fuse}: {outcome:?}");
+        }
+        let argument = Process::new(|_: Lights| (), Lights(fuse)).start();
+        assert!(matches!(argument, Err(Error::Encode { .. })), "{fuse}: {argument:?}");
+    }
+    assert_eq!(workers(&pool), pids);
+    pool.close().join().unwrap();
 }

@@ -32,6 +32,22 @@ fn panic_in_a_copy(n: u64) -> u64 {
     n
 }
 
+/// What panics when its thread ends.
+struct Clumsy;
+
+impl Drop for Clumsy {
+    fn drop(&mut self) {
+        panic!("in a destructor");
+    }
+}
+
+fn square_clumsily(n: u64) -> u64 {
+    thread_local! {
+        static CLUMSY: Clumsy = const { Clumsy };
+    }
+    CLUMSY.with(|_| n * n)
+}
+
 pub fn run() -> Result<(), Error> {
     let pool = Pool::new(2)?;
     println!("squares: {}", pool.map(square, 0..1000)?.iter().sum::<u64>());
@@ -47,6 +63,7 @@ pub fn run() -> Result<(), Error> {
     println!("copy: {}", pool.apply(panic_in_a_copy, 5)?);
     pool.close().join()?;
     println!("process: {}", Process::new(square, 12).start()?.join()?);
+    println!("clumsy: {}", Process::new(square_clumsily, 13).start()?.join()?);
     Ok(())
 }
 
