@@ -16,11 +16,7 @@ use crate::os::{self, Owner, Page, SharedPage};
 use crate::spawn::{self, Start};
 use crate::sync::Instant;
 use crate::timeline;
-use std::io::{
-    self,
-    ErrorKind::{BrokenPipe, UnexpectedEof},
-    Write,
-};
+use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -55,7 +51,8 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     drop(start.to_parent); // what is said from here on goes through the page
     match worker.work() {
         Ok(()) => Ok(0),
-        Err(error) if matches!(error.kind(), UnexpectedEof | BrokenPipe) => Ok(0), // the pool's process has ended
+        // The pool's process has ended.
+        Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe) => Ok(0),
         Err(error) => {
             let why = "did a task close or replace descriptors of others?";
             let _ = writeln!(io::stderr(), "a worker of a pool ends, because {error}: {why}");

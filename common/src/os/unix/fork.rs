@@ -5,7 +5,6 @@
 //! different. Called by `crate::spawn`, `process` and `pool`.
 
 use nix::libc;
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
 
@@ -31,13 +30,13 @@ fn note() -> &'static AtomicU32 {
 #[cfg(target_os = "linux")]
 fn cleared_in_copies() -> Option<&'static AtomicU32> {
     use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
-    const LENGTH: NonZeroUsize = NonZeroUsize::new(size_of::<AtomicU32>()).unwrap();
+    let length = size_of::<AtomicU32>().try_into().ok()?;
     let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     // SAFETY: a new mapping at an address that the kernel chooses touches no other memory. It is never unmapped, holds zeros,
     // which are a number, and is used as that number only.
     unsafe {
-        let page = mmap_anonymous(None, LENGTH, access, MapFlags::MAP_PRIVATE).ok()?;
-        let _ = madvise(page, LENGTH.get(), MmapAdvise::MADV_WIPEONFORK); // it was not always there
+        let page = mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE).ok()?;
+        let _ = madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK); // it was not always there
         Some(page.cast().as_ref())
     }
 }
