@@ -35,36 +35,35 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
     let before = bytes.len();
     let check = needs_drop::<T>().then(|| EmptyTheList);
     encode_into(value, bytes)?;
-    let large = bytes.len() - before > PROBED; // then looking at the list costs less
-    if check.is_none() || !large && encodes_to(value, &bytes[before..]) {
-        forget(check); // nothing has come into the list
+    let same = || encodes_to(value, &bytes[before..]);
+    let nothing = || Probe::new().is_ok_and(Probe::finds_nothing); // false too if it cannot look
+    // Of large values, the list is looked at first: that costs less. Others may not be encoded twice in the same way.
+    let large = bytes.len() - before > PROBED;
+    if check.is_none() || large && nothing() || same() || !large && nothing() {
+        forget(check); // nothing has come into the list, or the probe has emptied it
         return Ok(());
     }
-    // It is large, or there are ends of channels in it, or it is not encoded twice in the same way.
-    let error = match Probe::new().map(Probe::finds_nothing) {
-        Ok(true) => {
-            forget(check); // the probe has emptied the list
-            return Ok(());
-        }
-        Ok(false) => NOT_HERE.to_owned(),
-        Err(error) => error,
-    };
     bytes.truncate(before);
-    Err(error)
+    Err(NOT_HERE.to_owned())
 }
 
 const NOT_HERE: &str = "there are ends of channels, or shared memory, in it, which can be passed only to a Process and to a \
                         pool's initializer";
 
-/// Values of more bytes are not encoded twice.
+/// Values of more bytes are encoded a second time only if need be.
 const PROBED: usize = 1 << 16;
+
+/// Drops what is in the list.
+pub(crate) fn empty_the_list() {
+    let _ = Probe::new().map(|probe| probe.empty_the_list());
+}
 
 /// Empties the list when it is dropped, even if `Serialize` fails or panics.
 struct EmptyTheList;
 
 impl Drop for EmptyTheList {
     fn drop(&mut self) {
-        let _ = Probe::new().map(|probe| probe.empty_the_list());
+        empty_the_list();
     }
 }
 
@@ -87,8 +86,8 @@ impl Probe {
     /// Returns whether both lists, of channels and of shared memory, were empty, and empties them.
     fn finds_nothing(self) -> bool {
         let _masked = os::mask_signals(); // where the size of files is limited, making one may raise a signal
-        let memory = catch_unwind(|| IpcSharedMemory::from_byte(0, 1));
-        let nothing = encodes_to(&self.0, &[0]) && memory.is_ok_and(|memory| encodes_to(&memory, &[0]));
+        let look = || encodes_to(&self.0, &[0]) && encodes_to(&IpcSharedMemory::from_byte(0, 1), &[0]);
+        let nothing = catch_unwind(AssertUnwindSafe(look)).unwrap_or(false); // there may be no descriptor left
         self.empty_the_list();
         nothing
     }

@@ -3,6 +3,7 @@
 //! Invariant: a child never returns from [`init`], whatever happens, so it never runs its parent's code. Called by the program
 //! itself, first of all.
 
+use crate::channels;
 use crate::error::FAILED_TO_BEGIN;
 use crate::os::{self, Constructor, Inherited, Texts};
 use crate::spawn;
@@ -44,7 +45,12 @@ pub fn init() {
     }
     spawn::initialised();
     let code = match os::inherited() {
-        Ok(None) => return timeline::begin(),
+        Ok(None) => {
+            // At the first message, `ipc-channel` asks the system how long one may be. If there is no descriptor left then, this
+            // program can never send one.
+            channels::empty_the_list();
+            return timeline::begin();
+        }
         Ok(Some(inherited)) => play(inherited),
         Err(problem) => Err(problem.to_owned()),
     };

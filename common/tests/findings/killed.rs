@@ -1,9 +1,13 @@
 //! What ended the caller: signals, limits, and sizes of its program. (Large thread-locals are a program's own: see
 //! `large_thread_locals.rs`.)
 
+#[cfg(unix)]
+use crate::programs::limited;
 use crate::programs::{careful, program};
 use crate::square;
 use common::{Pool, Process};
+#[cfg(unix)]
+use ipc_channel::ipc::IpcSender;
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::thread;
@@ -147,6 +151,33 @@ fn k4_b56_a_destructor_of_a_thread_local_may_use_a_pool() {
         Duration::from_secs(20),
     );
     assert_eq!(run.success().lines(), ["Ok(16)"]);
+}
+
+/// With few descriptors left, or none.
+#[cfg(unix)]
+pub fn sends_much_without_descriptors() {
+    common::init();
+    let pool = Pool::new(1).unwrap();
+    let null = || std::fs::File::open("/dev/null");
+    let mut hog: Vec<_> = std::iter::repeat_with(null).map_while(Result::ok).collect();
+    for free in 0..8 {
+        let length = pool.apply(|bytes: Vec<u8>| bytes.len(), vec![7; 100_000]);
+        assert_eq!(length.unwrap(), 100_000, "{free} descriptors");
+        hog.pop();
+    }
+    drop(hog);
+    let (sender, receiver) = ipc_channel::ipc::channel().unwrap();
+    let p = Process::new(|sender: IpcSender<u32>| sender.send(1).unwrap(), sender);
+    p.start().unwrap().join().unwrap();
+    assert_eq!(receiver.recv().unwrap(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn k5_b45_a_large_task_needs_no_descriptor() {
+    let _careful = careful(60);
+    let mut limited = limited("ulimit -n 64", "killed::sends_much_without_descriptors");
+    testing::run_with(&mut limited, Duration::from_secs(40)).success();
 }
 
 /// As deep as it is.

@@ -38,6 +38,7 @@ programs! {
     #[cfg(target_os = "linux")] hangs::memory::is_sent_garbage,
     #[cfg(target_os = "linux")] hangs::memory::drops_daemons,
     killed::uses_a_pool_when_a_thread_ends,
+    #[cfg(unix)] killed::sends_much_without_descriptors,
     #[cfg(unix)] killed::signals::dies_of_closed_pipes,
     #[cfg(unix)] killed::signals::may_write_little,
     #[cfg(unix)] words::surroundings::holds_a_lock,
