@@ -47,8 +47,8 @@ pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) ->
     outcome.unwrap_or_else(|payload| {
         result.truncate(before);
         let text = text(&*payload);
-        // An earlier panic, which was caught, had another text, or its text lay elsewhere. (Nothing tells values that are not
-        // text apart.)
+        // An earlier panic, which was caught, had another text, or its text was elsewhere. (Values that are not text cannot be
+        // told apart.)
         let is_this = |place: &Place| text != NO_TEXT && place.1 == text && place.2 == text.as_ptr();
         let place = PLACE.take().filter(is_this).map(|place| place.0);
         let error = Box::new(RemoteError::Panic(text.to_owned(), place));
@@ -67,7 +67,7 @@ pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
 
 const NO_TEXT: &str = "a panic with a value that is not text";
 
-/// A panic's file and line, its text, and where that lay.
+/// A panic's file and line, its text, and where that was in memory.
 type Place = (String, String, *const u8);
 
 thread_local! {

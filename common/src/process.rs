@@ -219,7 +219,7 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     };
     let on_panic = answer.clone();
     function::on_panic_abort(move |panic| on_panic(Err(Box::new(panic.clone())), &[]));
-    let span = timeline::span("target"); // the parent told the target's name
+    let span = timeline::span("target");
     let (outcome, result) = call.run(&to_parent);
     drop(span);
     let panicked = matches!(&outcome, Err(error) if matches!(**error, RemoteError::Panic(..)));
@@ -282,7 +282,7 @@ impl<R> Child<R> {
         Some(self.try_wait()?.exitcode().unwrap_or(255))
     }
 
-    /// How it ended, if it did. One that still runs may be waiting until somebody reads its result.
+    /// How it ended, if it did. One that still runs may be waiting until its result is read.
     fn try_wait(&self) -> Option<Exit> {
         let exit = self.process.try_wait();
         exit.is_none().then(|| self.read_all());
@@ -327,8 +327,8 @@ impl<R> Child<R> {
         Some(exit)
     }
 
-    /// Reads what is in the pipe, if anything is: another thread may have read it. The pipe holds a limited number of bytes, but
-    /// somebody may write there forever, so the number of reads is limited too.
+    /// Reads what is in the pipe, unless another thread has read it. The pipe holds a limited number of bytes, but another
+    /// process may write there forever, so the number of reads is limited too.
     fn read_all(&self) {
         let (bytes, ended) = &mut *self.lock_answer();
         let mut reads = 0..64;
@@ -424,7 +424,7 @@ impl<R> Drop for Child<R> {
         if self.wait_for_end(second).is_none() {
             let (name, pid) = (&self.name, self.pid());
             let why = "it still runs, and its handle was dropped without `join`";
-            let _ = writeln!(io::stderr(), "waiting for {name} (process {pid}): {why}"); // nobody may be there to read it
+            let _ = writeln!(io::stderr(), "waiting for {name} (process {pid}): {why}"); // perhaps nobody can read it
             self.wait_for_end(None);
         }
     }

@@ -720,6 +720,9 @@ fn calls_init_again() {
 fn b16_only_the_first_call_of_init_does_anything() {
     let _careful = careful(30);
     for (timeline, said) in [("0", ""), ("1", "MainProcess"), ("run.png", "TIMELINE=run.png")] {
+        if cfg!(windows) && timeline == "1" {
+            continue; // it leaves by `exit`, and not every Windows says so to what would draw
+        }
         let mut command = program("calls_init_again");
         let run = testing::run_with(command.env("TIMELINE", timeline), testing::LIMIT);
         let lines = run.success().stderr.lines().filter(|line| line.contains(said));

@@ -60,7 +60,7 @@ pub(crate) enum Exit {
     /// A signal ended it (Unix only).
     #[cfg_attr(windows, allow(dead_code))]
     Signal(i32),
-    /// Somebody else took its exit status, or SIGCHLD is ignored, so that the kernel keeps none.
+    /// Its exit status is lost: another thread waited for any child, or SIGCHLD is ignored, so that the kernel keeps none.
     Unknown,
 }
 
@@ -104,7 +104,7 @@ impl Exit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(windows, allow(dead_code))]
 pub(crate) enum Change {
-    /// False: it was continued.
+    /// Whether it was stopped, or continued.
     Stopped(bool),
     Ended(Exit),
 }

@@ -83,7 +83,7 @@ impl Shared {
         }
     }
 
-    /// Empties the inbox into the queue, and changes the queue. `change` is told whether there was a job. What gathers in `out` is
+    /// Empties the inbox into the queue, and changes the queue. `change` learns whether there was a job. What gathers in `out` is
     /// done when the queue is free again.
     fn change<T>(&self, out: &mut Output, change: impl FnOnce(&mut Queue, bool, &mut Output) -> T) -> T {
         let mut queue = self.lock();
@@ -139,7 +139,7 @@ impl Shared {
             }
             let awake = self.round(true, &mut out);
             if !awake && !self.over.load(SeqCst) && self.sleeper.wait().is_err() {
-                std::thread::sleep(Duration::from_millis(1)); // somebody closed the bell: look without it
+                std::thread::sleep(Duration::from_millis(1)); // the bell was closed: look without it
             }
             self.lock().slots.iter().for_each(Slot::unwatch);
         }

@@ -36,7 +36,7 @@ impl Depths {
         self.of.get(&function).map_or(self.least, |(depth, _)| *depth)
     }
 
-    /// A worker has `answered` jobs of a function, and some are `left`. `took`: what it tells in its page.
+    /// A worker has `answered` jobs of a function, and some are `left`. `took`: see `Page`.
     pub fn adapt(&mut self, function: CodeRef, answered: usize, left: usize, took: &AtomicU64) {
         let took = Duration::from_nanos(took.swap(0, Relaxed));
         if took.is_zero() {

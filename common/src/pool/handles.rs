@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-/// What came of some consecutive items: their values, packed; or why they have none.
+/// The outcome of some consecutive items: their values, packed, or why they have none.
 pub(super) type Outcome = Result<Packed, Box<Failure>>;
 
 /// Failures whose handles were dropped before anybody asked for the result: `join` reports them.
@@ -43,7 +43,7 @@ pub(super) struct Failure {
 
 impl Failure {
     pub fn new(error: Error, count: u32, unobserved: &Arc<Unobserved>) -> Box<Failure> {
-        // A pool that is terminated fails what is left, and everybody knows.
+        // When a pool is terminated, it is known that what is left fails.
         let known = matches!(error, Error::Terminated);
         let unobserved = (!known).then(|| unobserved.clone());
         Box::new(Failure {
@@ -69,7 +69,7 @@ impl Drop for Failure {
     }
 }
 
-/// Where the results of jobs gather, and where somebody may wait for them.
+/// Where the results of jobs are collected, and where threads may wait for them.
 pub(super) struct ResultHandler {
     results: Mutex<Results>,
     changed: Condvar,
@@ -95,7 +95,7 @@ impl ResultHandler {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Not in a copy made by `fork`: there, nobody will deliver, and the lock may be held forever.
+    /// An error in a copy made by `fork`: there, nothing will be delivered, and the lock may be held forever.
     fn ours(&self) -> Result<MutexGuard<'_, Results>, Error> {
         if self.watched.load(Relaxed) >> 1 != generation() {
             return Err(Error::ForkedCopy);
@@ -103,8 +103,8 @@ impl ResultHandler {
         Ok(self.lock())
     }
 
-    /// Takes what came of `count` items, the first of which is at `index`. True: somebody waits, there is now what they wait for,
-    /// and they are to be woken.
+    /// Takes the outcome of `count` items, the first of which is at `index`. Returns true if a thread waits, its results are
+    /// now ready, and it has to be woken.
     pub fn deliver(&self, index: usize, count: u32, outcome: Outcome) -> bool {
         let Ok(mut results) = self.ours() else { return false };
         results.add(index, count, outcome);
@@ -169,24 +169,22 @@ pub(super) enum Results {
 /// The results of a `map`, or of an `imap`.
 #[derive(Default)]
 pub(super) struct Many {
-    /// How many a waiting thread waits for: all of a map; of an imap, any.
+    /// How many a waiting thread waits for: all of a map, one of an imap.
     expected: usize,
     done: usize,
     /// As they came.
     arrived: Vec<Arrived>,
 }
 
-/// The first item's place, and the packed values from there on; or why that one has none.
+/// The first item's index, and the outcome of the items from there on.
 pub(super) type Arrived = (usize, Outcome);
 
 impl Results {
-    /// Of more items than one; a waiting thread waits for so many.
+    /// For many items; a waiting thread waits for `expected` of them.
     pub fn many(expected: usize) -> Results {
-        let (done, arrived) = (0, Vec::new());
         Results::Many(Box::new(Many {
             expected,
-            done,
-            arrived,
+            ..Many::default()
         }))
     }
 
@@ -243,7 +241,7 @@ impl Many {
             source: Arc::new(error),
         };
         self.arrived.sort_unstable_by_key(|arrived| arrived.0);
-        // The first one counts for all.
+        // The first one is reported, and stands for all.
         let errors = self
             .arrived
             .iter_mut()

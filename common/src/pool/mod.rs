@@ -477,7 +477,7 @@ debug! { Pool[] { processes } PoolBuilder[] { processes, maxtasksperchild } }
 impl Drop for Pool {
     fn drop(&mut self) {
         if self.collector.is_some() {
-            let _ = self.end(self.closed && !std::thread::panicking()); // nobody asks
+            let _ = self.end(self.closed && !std::thread::panicking()); // there is no caller to tell
         }
     }
 }

@@ -148,7 +148,7 @@ impl Queue {
         Some((worker, self.jobs.iter().take(run).take_while(alike).count().max(1)))
     }
 
-    /// Takes in what all workers have written. False: there was nothing.
+    /// Reads what all workers have written. Returns false if there was nothing.
     pub fn collect_all(&mut self, out: &mut Output) -> bool {
         let mut something = false;
         for worker in 0..self.slots.len() {
@@ -251,7 +251,7 @@ impl Queue {
         }
     }
 
-    /// A worker was started; it has to get ready yet. False: too late, the pool ends.
+    /// A worker was started, and will become ready. Returns false if it is too late, because the pool ends.
     pub fn started(&mut self, worker: usize, link: &Arc<Link>, out: &mut Output) -> bool {
         if self.shutting_down {
             return false;

@@ -28,13 +28,13 @@ pub(super) struct Slot {
     /// It has reached `init`.
     started: bool,
     pub ready: bool,
-    /// Somebody has stopped it (SIGSTOP).
+    /// It was stopped (SIGSTOP).
     pub stopped: bool,
     /// It was told to end.
     leaving: bool,
     /// It violated the protocol, and was killed.
     damaged: bool,
-    /// Why its initializer failed.
+    /// Why it ends, in its own words.
     fatal: Option<RemoteError>,
     tasks: Writer,
     replies: Replies,
@@ -176,7 +176,7 @@ impl Slot {
         something
     }
 
-    /// Reads what it says to the end. True: there was something.
+    /// Reads everything that it has written. Returns false if there was nothing.
     fn read(&mut self, link: &Arc<Link>, out: &mut Output) -> Result<bool, Damaged> {
         let ring = &link.page.results;
         let available = self.replies.results.available(ring)?;

@@ -18,7 +18,7 @@ pub(super) const MAX_RETAINED: usize = 1 << 20;
 
 #[derive(Default)]
 pub(super) struct Values {
-    /// The first one's item.
+    /// The item of the first value.
     pub first: u64,
     /// As in `items`.
     pub bytes: Vec<u8>,

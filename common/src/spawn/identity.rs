@@ -84,7 +84,7 @@ pub fn parent_process() -> Option<ProcessInfo> {
     IDENTITY.get().map(|(me, _)| me.parent.clone())
 }
 
-/// In a child: waits until its parent has ended. False: `timeout` is over.
+/// In a child: waits until its parent has ended. Returns false if `timeout` passes first.
 pub(super) fn parent_ends_within(timeout: Duration) -> bool {
     IDENTITY.get().is_some_and(|(_, parent)| parent.ends_within(timeout))
 }

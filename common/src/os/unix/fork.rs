@@ -8,7 +8,7 @@ use nix::libc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
 
-/// Another number in each copy of this process: its pid, noted where [`note`] says.
+/// A number that is different in each copy of this process: its pid, kept in [`note`] to save a system call.
 pub(crate) fn generation() -> u32 {
     match note().load(Ordering::Relaxed) {
         0 => {
@@ -36,7 +36,7 @@ fn cleared_in_copies() -> Option<&'static AtomicU32> {
     // which are a number, and is used as that number only.
     unsafe {
         let page = mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE).ok()?;
-        let _ = madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK); // it was not always there
+        let _ = madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK); // older kernels cannot
         Some(page.cast().as_ref())
     }
 }

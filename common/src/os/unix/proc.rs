@@ -99,7 +99,7 @@ impl Process {
                 return Event::TimedOut;
             }
             if ready > 0 {
-                yield_now(); // on macOS, an end is told a moment before it can be seen
+                yield_now(); // on macOS, an end is reported a moment before it can be waited for
             }
         }
     }
@@ -202,7 +202,7 @@ impl Parent {
         self.pid.as_raw() as u32 == pid
     }
 
-    /// Waits until the parent has ended. False: `timeout` is over.
+    /// Waits until the parent has ended. Returns false if `timeout` passes first.
     pub fn ends_within(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         loop {
@@ -218,7 +218,7 @@ impl Parent {
                 return false;
             }
             if !lives {
-                sleep(left.min(Duration::from_millis(10))); // the watch tells nothing
+                sleep(left.min(Duration::from_millis(10))); // there is no watch
             }
         }
     }

@@ -13,7 +13,7 @@ pub(in crate::os) fn code_around(address: usize) -> Option<Code> {
         (length > 0).then_some(pages)
     };
     let around = query(address)?;
-    // What it tells of an address begins at that address's page: the pages before it are looked for from the file's start.
+    // The answer for an address begins at that address's page, so the pages before it are looked for from the file's start.
     let mut start = around.AllocationBase as usize;
     loop {
         let pages = query(start)?;

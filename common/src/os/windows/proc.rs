@@ -111,13 +111,13 @@ impl Parent {
         true
     }
 
-    /// Waits until the parent has ended. False: `timeout` is over.
+    /// Waits until the parent has ended. Returns false if `timeout` passes first.
     pub fn ends_within(&self, timeout: Duration) -> bool {
         wait_ended(&self.0, timeout)
     }
 }
 
-/// Waits until a process has ended. False: `timeout` is over.
+/// Waits until a process has ended. Returns false if `timeout` passes first.
 pub(super) fn wait_ended(process: &OwnedHandle, timeout: Duration) -> bool {
     // INFINITE, the largest value, means that there is no limit.
     let millis = timeout.as_nanos().div_ceil(1_000_000).min(u128::from(INFINITE)) as u32;

@@ -74,7 +74,7 @@ pub(crate) fn spawn(
     };
     let handed_over = hand_over();
     drop(write_line);
-    // A process that has ended takes nothing. How it ended is told later, as of any other that ends early.
+    // A process that has ended takes nothing. How it ended is reported later, as for any other that ends early.
     if handed_over.is_err() && !wait_ended(&process.handle, Duration::from_secs(1)) {
         let _ = process.kill();
         handed_over?;
@@ -136,7 +136,7 @@ fn take_handle(number: &str) -> io::Result<OwnedHandle> {
     Ok(unsafe { OwnedHandle::from_raw_handle(handle) })
 }
 
-/// True: this event is dealt with.
+/// Returns nonzero if the event has been handled.
 extern "system" fn ignore_ctrl_c(event: u32) -> i32 {
     i32::from(event == CTRL_C_EVENT)
 }
