@@ -36,10 +36,11 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
     let check = needs_drop::<T>().then(|| EmptyTheList);
     encode_into(value, bytes)?;
     let same = || encodes_to(value, &bytes[before..]);
-    let nothing = || Probe::new().is_ok_and(Probe::finds_nothing); // false too if it cannot look
-    // Of large values, the list is looked at first: that costs less. Others may not be encoded twice in the same way.
+    let look = |unsure: &dyn Fn() -> bool| Probe::new().map_or_else(|_| unsure(), |probe| probe.finds_nothing(unsure));
+    // Of large values, the list is looked at if it can be: that costs less. Others may not be encoded twice in the same way.
     let large = bytes.len() - before > PROBED;
-    if check.is_none() || large && nothing() || same() || !large && nothing() {
+    let plain = || if large { look(&same) } else { same() || look(&|| false) };
+    if check.is_none() || plain() {
         forget(check); // nothing has come into the list, or the probe has emptied it
         return Ok(());
     }
@@ -83,12 +84,13 @@ impl Probe {
         index
     }
 
-    /// Returns whether both lists, of channels and of shared memory, were empty, and empties them.
-    fn finds_nothing(self) -> bool {
+    /// Returns whether both lists, of channels and of shared memory, were empty, and empties them. If it cannot
+    /// look, because no descriptor is left, `unsure` answers.
+    fn finds_nothing(self, unsure: &dyn Fn() -> bool) -> bool {
         let _masked = os::mask_signals(); // where the size of files is limited, making one may raise a signal
         let look = || encodes_to(&self.0, &[0]) && encodes_to(&IpcSharedMemory::from_byte(0, 1), &[0]);
-        let nothing = catch_unwind(AssertUnwindSafe(look)).unwrap_or(false); // there may be no descriptor left
-        self.empty_the_list();
+        let nothing = catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| unsure());
+        self.empty_the_list(); // not before: the answer may depend on it
         nothing
     }
 

@@ -166,6 +166,10 @@ pub fn sends_much_without_descriptors() {
         hog.pop();
     }
     drop(hog);
+    // Not with an end of a channel in it.
+    let hidden = (vec![7u8; 100_000], Some(ipc_channel::ipc::channel::<u32>().unwrap().0));
+    let refused = pool.apply(|(bytes, _): (Vec<u8>, Option<IpcSender<u32>>)| bytes.len(), hidden);
+    assert!(matches!(refused, Err(common::Error::Encode { .. })));
     let (sender, receiver) = ipc_channel::ipc::channel().unwrap();
     let p = Process::new(|sender: IpcSender<u32>| sender.send(1).unwrap(), sender);
     p.start().unwrap().join().unwrap();
