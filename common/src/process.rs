@@ -7,7 +7,7 @@
 use crate::error::{Error, RemoteError};
 use crate::function;
 use crate::message::{Message, decode};
-use crate::os::{self, Event, Exit, OwnedHandle, Owner, borrow};
+use crate::os::{self, Exit, OwnedHandle, Owner, borrow};
 use crate::spawn::{self, Call, Start};
 use crate::timeline;
 use os_pipe::PipeReader;
@@ -316,11 +316,13 @@ impl<R> Child<R> {
     fn wait_for_end(&self, deadline: Option<Instant>) -> Option<Exit> {
         let exit = loop {
             let pipe = (!self.lock_answer().1).then(|| borrow(&self.from_child));
-            match self.process.wait_event(pipe, deadline) {
-                Event::Readable => self.read_all(),
-                Event::Ended(exit) => break exit,
-                Event::TimedOut => return None,
-            };
+            if let Some(exit) = self.process.wait_event(pipe, deadline) {
+                break exit;
+            }
+            self.read_all();
+            if os::time_left(deadline).is_zero() {
+                return None;
+            }
         };
         self.read_all(); // what it wrote last
         self.lock_answer().1 = true;

@@ -80,7 +80,7 @@ impl Owner {
 }
 
 /// Without a deadline, the time left is unlimited.
-fn time_left(deadline: Option<Instant>) -> Duration {
+pub(crate) fn time_left(deadline: Option<Instant>) -> Duration {
     deadline.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
 }
 
@@ -109,19 +109,11 @@ pub(crate) enum Change {
     Ended(Exit),
 }
 
-/// What [`Process::wait_event`] waited for.
-pub(crate) enum Event {
-    /// The pipe can be read, or is at its end.
-    Readable,
-    Ended(Exit),
-    TimedOut,
-}
-
 impl Process {
     /// Waits for its end. Other threads can kill it meanwhile.
     pub fn wait(&self) -> Exit {
         loop {
-            if let Event::Ended(exit) = self.wait_event(None, None) {
+            if let Some(exit) = self.wait_event(None, None) {
                 return exit;
             }
         }

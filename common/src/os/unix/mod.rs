@@ -42,13 +42,15 @@ pub(super) fn set_nonblocking(pipe: &PipeWriter) -> io::Result<()> {
     Ok(())
 }
 
-/// Milliseconds, rounded up, so that a wait is never shorter than asked for, and at most 24 days.
-fn poll_timeout(timeout: Duration) -> PollTimeout {
-    let millis = timeout.as_nanos().div_ceil(1_000_000).min(i32::MAX as u128) as i32;
-    PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX)
+/// Waits until `read` on one of these would not block. Returns false if that is not so, after `timeout`, 24 days, or a signal.
+fn wait_readable<'a>(ends: impl IntoIterator<Item = BorrowedHandle<'a>>, timeout: Duration) -> bool {
+    let ends = ends.into_iter().map(|end| PollFd::new(end, PollFlags::POLLIN));
+    let millis = timeout.as_nanos().div_ceil(1_000_000); // rounded up, so that a wait is never shorter than asked for
+    let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+    poll(&mut ends.collect::<Vec<_>>(), timeout).is_ok_and(|ready| ready > 0)
 }
 
 /// Would `read` on a pipe's end not block?
 pub(crate) fn is_readable(pipe: &impl AsHandle) -> bool {
-    poll(&mut [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+    wait_readable([pipe.as_fd()], Duration::ZERO)
 }

@@ -4,12 +4,11 @@
 //! an unrelated process. An end is learnt from the system, never from a pipe that another process may hold open. Called by
 //! `crate::spawn`, `process` and `pool`.
 
-use super::{AsHandle, BorrowedHandle, OwnedHandle, poll_timeout};
-use crate::os::{Change, Event, Exit, time_left};
+use super::{AsHandle, BorrowedHandle, OwnedHandle, wait_readable};
+use crate::os::{Change, Exit, time_left};
 use crate::timeline;
 use nix::errno::Errno;
 use nix::libc;
-use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getppid};
 use std::io;
@@ -78,30 +77,19 @@ impl Process {
         Change::Ended(self.wait())
     }
 
-    /// Waits until the process has ended, `pipe` can be read, or the deadline has passed; if several are true, the first of
-    /// these is returned.
-    pub fn wait_event(&self, pipe: Option<BorrowedHandle>, deadline: Option<Instant>) -> Event {
-        let watch = self.watch();
-        loop {
-            if let Some(exit) = self.try_wait() {
-                return Event::Ended(exit);
-            }
-            let left = time_left(deadline);
+    /// Waits until the process has ended, `pipe` can be read, or the deadline has passed; it may return earlier. Returns how
+    /// the process ended, if it did.
+    pub fn wait_event(&self, pipe: Option<BorrowedHandle>, deadline: Option<Instant>) -> Option<Exit> {
+        self.try_wait().or_else(|| {
+            let (watch, left) = (self.watch(), time_left(deadline));
             // If the system cannot report the end, it is polled.
-            let sleep = watch.as_ref().map_or(left.min(Duration::from_millis(1)), |_| left);
-            let ends = [pipe, watch.as_ref().ok().map(AsHandle::as_fd)].into_iter().flatten();
-            let mut ends: Vec<_> = ends.map(|end| PollFd::new(end, PollFlags::POLLIN)).collect();
-            let ready = poll(&mut ends, poll_timeout(sleep)).unwrap_or(0);
-            if pipe.is_some() && ends[0].any() == Some(true) {
-                return Event::Readable;
-            }
-            if left.is_zero() {
-                return Event::TimedOut;
-            }
-            if ready > 0 {
+            let left = watch.as_ref().map_or(left.min(Duration::from_millis(1)), |_| left);
+            let ends = [pipe, watch.as_ref().ok().map(AsHandle::as_fd)];
+            if wait_readable(ends.into_iter().flatten(), left) {
                 yield_now(); // on macOS, an end is reported a moment before it can be waited for
             }
-        }
+            self.try_wait()
+        })
     }
 
     /// A descriptor that becomes readable when the process ends.
@@ -205,21 +193,17 @@ impl Parent {
     /// Waits until the parent has ended. Returns false if `timeout` passes first.
     pub fn ends_within(&self, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
-        loop {
+        // Afterwards, it has another parent. (0 stands for a parent in another pid namespace.)
+        while [self.pid, Pid::from_raw(0)].contains(&getppid()) {
             let left = time_left(deadline);
-            let lives = self.watch.as_ref().is_some_and(|watch| {
-                poll(&mut [PollFd::new(watch.as_fd(), PollFlags::POLLIN)], poll_timeout(left)) == Ok(0)
-            });
-            // It has another parent now; 0 stands for a parent in another pid namespace.
-            if !lives && ![self.pid, Pid::from_raw(0)].contains(&getppid()) {
-                return true;
-            }
             if left.is_zero() {
                 return false;
             }
-            if !lives {
-                sleep(left.min(Duration::from_millis(10))); // there is no watch
+            let watch = self.watch.as_ref().map(AsHandle::as_fd);
+            if watch.is_none() || wait_readable(watch, left) {
+                sleep(left.min(Duration::from_millis(10))); // there is no watch any more
             }
         }
+        true
     }
 }

@@ -4,7 +4,7 @@
 //! `pool`.
 
 use super::{AsHandle, BorrowedHandle, OwnedHandle, is_readable};
-use crate::os::{Change, Event, Exit, time_left};
+use crate::os::{Change, Exit, time_left};
 use crate::timeline;
 use std::io;
 use std::os::windows::io::{AsRawHandle, HandleOrNull};
@@ -63,25 +63,18 @@ impl Process {
         Change::Ended(self.wait())
     }
 
-    /// Waits until the process has ended, `pipe` can be read, or the deadline has passed; if several are true, the first of
-    /// these is returned.
-    pub fn wait_event(&self, pipe: Option<BorrowedHandle>, deadline: Option<Instant>) -> Event {
+    /// As on Unix.
+    pub fn wait_event(&self, pipe: Option<BorrowedHandle>, deadline: Option<Instant>) -> Option<Exit> {
         // A pipe cannot be waited for; it is looked at, often at first.
-        let mut pause = Duration::from_millis(1);
-        loop {
-            if let Some(exit) = self.try_wait() {
-                return Event::Ended(exit);
+        let (mut pause, mut left) = (Duration::from_millis(1), time_left(deadline));
+        while !left.is_zero() && !pipe.is_some_and(|pipe| is_readable(&pipe)) {
+            if wait_ended(&self.handle, if pipe.is_some() { pause.min(left) } else { left }) {
+                break;
             }
-            if pipe.is_some_and(|pipe| is_readable(&pipe)) {
-                return Event::Readable;
-            }
-            let left = time_left(deadline);
-            if left.is_zero() {
-                return Event::TimedOut;
-            }
-            wait_ended(&self.handle, if pipe.is_some() { pause.min(left) } else { left });
             pause = (pause + Duration::from_micros(100)).min(Duration::from_millis(10));
+            left = time_left(deadline);
         }
+        self.try_wait()
     }
 
     /// There is no polite request on Windows.
