@@ -100,15 +100,6 @@ impl Exit {
     }
 }
 
-/// What [`Process::wait_for_change`] waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(windows, allow(dead_code))]
-pub(crate) enum Change {
-    /// Whether it was stopped, or continued.
-    Stopped(bool),
-    Ended(Exit),
-}
-
 impl Process {
     /// Waits for its end. Other threads can kill it meanwhile.
     pub fn wait(&self) -> Exit {

@@ -8,7 +8,7 @@ use super::collector::Shared;
 use super::system::Link;
 use super::system::bell;
 use crate::error::Error;
-use crate::os::{Change, OwnedHandle, SharedPage, borrow};
+use crate::os::{OwnedHandle, SharedPage, borrow};
 use crate::spawn::{self, Call};
 use crate::sync::park_timeout;
 use crate::timeline;
@@ -28,12 +28,8 @@ pub(super) fn supervise(
                 if !shared.with_queue(|queue, out| queue.started(worker, &link, out)) {
                     return link.end();
                 }
-                let exit = loop {
-                    match link.process.wait_for_change() {
-                        Change::Stopped(stopped) => shared.with_queue(|queue, _| queue.stopped(worker, stopped)),
-                        Change::Ended(exit) => break exit,
-                    }
-                };
+                let report = |stopped| shared.with_queue(|queue, _| queue.stopped(worker, stopped));
+                let exit = link.process.wait_and_report(report);
                 shared.with_queue(|queue, out| queue.exited(worker, exit, out))
             }
             Err(error) => shared.with_queue(|queue, out| queue.start_failed(worker, error, false, out)),

@@ -5,7 +5,7 @@
 //! `crate::spawn`, `process` and `pool`.
 
 use super::{AsHandle, BorrowedHandle, OwnedHandle, wait_readable};
-use crate::os::{Change, Exit, time_left};
+use crate::os::{Exit, time_left};
 use crate::timeline;
 use nix::errno::Errno;
 use nix::libc;
@@ -58,23 +58,18 @@ impl Process {
         *exit
     }
 
-    /// Like [`wait`](Process::wait), but also reports when the process is stopped (by SIGSTOP and the like) and when it is
-    /// continued. (Not on macOS, where WNOWAIT is not reliable.) No descriptor is needed for this.
-    pub fn wait_for_change(&self) -> Change {
-        let changes = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED;
+    /// Like [`wait`](Process::wait). Meanwhile it calls `report` whenever the process was stopped (by SIGSTOP and the like:
+    /// true) or continued (false). (Not on macOS, where waiting for that does not end with the process.) No descriptor is
+    /// needed for this.
+    pub fn wait_and_report(&self, report: impl Fn(bool)) -> Exit {
         while !cfg!(target_vendor = "apple") && self.try_wait().is_none() {
-            match child_state(self.pid, changes | libc::WNOWAIT) {
-                Ok(state @ (libc::CLD_STOPPED | libc::CLD_CONTINUED)) => {
-                    let stopped = state == libc::CLD_STOPPED;
-                    let reported = if stopped { libc::WSTOPPED } else { libc::WCONTINUED };
-                    let _ = child_state(self.pid, reported | libc::WNOHANG); // once is enough
-                    return Change::Stopped(stopped);
-                }
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(_) => break,
+            match child_state(self.pid, libc::WSTOPPED | libc::WCONTINUED) {
+                Ok(state) => report(state == libc::CLD_STOPPED),
+                Err(Errno::EINTR) => {}
+                Err(_) => break, // it has ended
             }
         }
-        Change::Ended(self.wait())
+        self.wait()
     }
 
     /// Waits until the process has ended, `pipe` can be read, or the deadline has passed; it may return earlier. Returns how

@@ -4,7 +4,7 @@
 //! `pool`.
 
 use super::{AsHandle, BorrowedHandle, OwnedHandle, is_readable};
-use crate::os::{Change, Exit, time_left};
+use crate::os::{Exit, time_left};
 use crate::timeline;
 use std::io;
 use std::os::windows::io::{AsRawHandle, HandleOrNull};
@@ -59,8 +59,8 @@ impl Process {
     }
 
     /// There is no SIGSTOP here.
-    pub fn wait_for_change(&self) -> Change {
-        Change::Ended(self.wait())
+    pub fn wait_and_report(&self, _report: impl Fn(bool)) -> Exit {
+        self.wait()
     }
 
     /// As on Unix.

@@ -9,7 +9,7 @@ mod simulation;
 #[cfg(not(model))]
 mod world;
 
-use crate::os::{self, Change};
+use crate::os::{self, Exit};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// A worker's process that is none, unless one was really started.
@@ -30,12 +30,12 @@ impl Process {
     }
 
     pub fn wait(&self) {
-        self.wait_for_change();
+        self.wait_and_report(|_| {});
     }
 
-    pub fn wait_for_change(&self) -> Change {
+    pub fn wait_and_report(&self, report: impl Fn(bool)) -> Exit {
         let real = self.real.as_ref().expect("nobody supervises another one");
-        real.wait_for_change()
+        real.wait_and_report(report)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::Life;
 use super::sync::{Condvar, Mutex, step};
-use crate::os::{self, BorrowedHandle, Change, OwnedHandle};
+use crate::os::{self, BorrowedHandle, Exit, OwnedHandle};
 use std::io;
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ impl Process {
     /// Only for one that was killed before it ran.
     pub fn wait(&self) {}
 
-    pub fn wait_for_change(&self) -> Change {
-        Change::Ended(self.0.run())
+    pub fn wait_and_report(&self, _: impl Fn(bool)) -> Exit {
+        self.0.run()
     }
 }
 
