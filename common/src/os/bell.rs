@@ -1,9 +1,11 @@
 //! A doorbell: one side sleeps until another one, perhaps in another process, rings.
 //!
-//! Ringing never blocks, and ringing twice is the same as ringing once. A bell is a pipe whose write end does not block, where
-//! the system supports that: a full pipe has been rung often enough.
+//! Ringing never blocks, and ringing twice is the same as ringing once. A bell is a pipe whose write end does not block: a full
+//! pipe has been rung often enough. (Windows has no pipe that does not block but can be waited for.)
 
-use super::{AsHandle, BorrowedHandle, OwnedHandle, borrow, file_id, pipe, set_nonblocking};
+use super::{AsHandle, BorrowedHandle, OwnedHandle, borrow, file_id, pipe};
+#[cfg(unix)]
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use os_pipe::{PipeReader, PipeWriter};
 use std::io::{self, ErrorKind, Read, Write};
 
@@ -21,7 +23,8 @@ pub(crate) struct End<P> {
 
 pub(crate) fn bell() -> io::Result<(Ringer, Sleeper)> {
     let (sleeper, ringer) = pipe()?;
-    set_nonblocking(&ringer)?;
+    #[cfg(unix)]
+    fcntl(&ringer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((End::open(ringer.into())?, End::open(sleeper.into())?))
 }
 
@@ -39,17 +42,16 @@ impl<P: From<OwnedHandle> + AsHandle> End<P> {
     }
 
     /// A task may close any descriptor, or put another file in its place. Better an error than a bell that is not heard.
-    fn check(&self) -> io::Result<()> {
+    fn checked(&self) -> io::Result<&P> {
         let same = file_id(&self.pipe)? == self.file;
         let error = || io::Error::new(ErrorKind::NotConnected, "its bell is another file");
-        same.then_some(()).ok_or_else(error)
+        same.then_some(&self.pipe).ok_or_else(error)
     }
 }
 
 impl Ringer {
     pub fn ring(&self) -> io::Result<()> {
-        self.check()?;
-        match (&self.pipe).write_all(&[1]) {
+        match self.checked()?.write_all(&[1]) {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
             outcome => outcome,
         }
@@ -59,9 +61,8 @@ impl Ringer {
 impl Sleeper {
     /// Waits until it is rung, or was rung since the last time.
     pub fn wait(&self) -> io::Result<()> {
-        self.check()?;
         loop {
-            match (&self.pipe).read(&mut [0; 64]) {
+            match self.checked()?.read(&mut [0; 64]) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(0) => return Err(ErrorKind::UnexpectedEof.into()), // there is no other end any more
                 outcome => return outcome.map(drop),

@@ -5,6 +5,7 @@
 //! different. Called by `crate::spawn`, `process` and `pool`.
 
 use nix::libc;
+use nix::sys::mman;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Once, OnceLock};
 
@@ -24,26 +25,20 @@ pub(crate) fn generation() -> u32 {
 fn note() -> &'static AtomicU32 {
     static NOTE: OnceLock<&AtomicU32> = OnceLock::new();
     static ORDINARY: AtomicU32 = AtomicU32::new(0);
-    NOTE.get_or_init(|| cleared_in_copies().unwrap_or(&ORDINARY))
+    NOTE.get_or_init(|| own_page().unwrap_or(&ORDINARY))
 }
 
-#[cfg(target_os = "linux")]
-fn cleared_in_copies() -> Option<&'static AtomicU32> {
-    use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
+fn own_page() -> Option<&'static AtomicU32> {
     let length = size_of::<AtomicU32>().try_into().ok()?;
-    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    let access = mman::ProtFlags::PROT_READ | mman::ProtFlags::PROT_WRITE;
     // SAFETY: a new mapping at an address that the kernel chooses touches no other memory. It is never unmapped, holds zeros,
     // which are a number, and is used as that number only.
     unsafe {
-        let page = mmap_anonymous(None, length, access, MapFlags::MAP_PRIVATE).ok()?;
-        let _ = madvise(page, length.get(), MmapAdvise::MADV_WIPEONFORK); // older kernels cannot
+        let page = mman::mmap_anonymous(None, length, access, mman::MapFlags::MAP_PRIVATE).ok()?;
+        #[cfg(target_os = "linux")]
+        let _ = mman::madvise(page, length.get(), mman::MmapAdvise::MADV_WIPEONFORK); // older kernels cannot
         Some(page.cast().as_ref())
     }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn cleared_in_copies() -> Option<&'static AtomicU32> {
-    None
 }
 
 /// Guards that live, and (in units of [`FORK`]) forks that are going on.

@@ -1,10 +1,8 @@
 //! Linux, macOS, FreeBSD: `posix_spawn`, `waitid`, `kill`, `mmap`.
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGSYS, SIGTRAP};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
-use os_pipe::PipeWriter;
 use std::io;
 use std::time::Duration;
 
@@ -34,12 +32,6 @@ pub(super) const FAULTS: [i32; 7] = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV, S
 pub(super) fn file_id(handle: &impl AsHandle) -> io::Result<(u64, u64)> {
     let file = fstat(handle)?;
     Ok((file.st_dev as u64, file.st_ino as u64))
-}
-
-/// Writing never waits: a full pipe is an error.
-pub(super) fn set_nonblocking(pipe: &PipeWriter) -> io::Result<()> {
-    fcntl(pipe, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok(())
 }
 
 /// Waits until `read` on one of these would not block. Returns false if that is not so, after `timeout`, 24 days, or a signal.

@@ -99,20 +99,17 @@ fn own_arguments() -> Vec<OsString> {
 fn leave_out_the_rest(actions: &mut PosixSpawnFileActions, behind: RawFd) -> nix::Result<PosixSpawnFlags> {
     type AddCloseFrom = unsafe extern "C" fn(*mut libc::posix_spawn_file_actions_t, RawFd) -> std::ffi::c_int;
     let name = c"posix_spawn_file_actions_addclosefrom_np";
-    // SAFETY: `dlsym` only looks for a name.
-    let function = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
-    if !function.is_null() {
-        // SAFETY: this is the type of the function of this name. nix's type is transparent: a pointer to it is one to the list
-        // of actions, which is initialised.
-        let error = unsafe {
-            let add_close_from = std::mem::transmute::<*mut std::ffi::c_void, AddCloseFrom>(function);
-            add_close_from((&raw mut *actions).cast(), behind)
-        };
-        if error != 0 {
-            return Err(Errno::from_raw(error));
-        }
+    // SAFETY: `dlsym` looks for a name, and `AddCloseFrom` is the type of the function of this name. nix's type is transparent:
+    // a pointer to it is one to the list of actions, which is initialised.
+    let error = unsafe {
+        let function = libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr());
+        let function = std::mem::transmute::<*mut std::ffi::c_void, Option<AddCloseFrom>>(function);
+        function.map_or(0, |add_close_from| add_close_from((&raw mut *actions).cast(), behind))
+    };
+    match error {
+        0 => Ok(PosixSpawnFlags::empty()),
+        _ => Err(Errno::from_raw(error)),
     }
-    Ok(PosixSpawnFlags::empty())
 }
 
 /// The same: the new process gets nothing but what an action names.

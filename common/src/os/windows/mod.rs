@@ -1,6 +1,5 @@
 //! Windows: `CreateProcess` (by way of std), `DuplicateHandle`, `TerminateProcess`, `MapViewOfFile`.
 
-use os_pipe::PipeWriter;
 use std::io;
 
 mod code;
@@ -19,14 +18,11 @@ pub(crate) fn borrow(handle: &impl AsHandle) -> BorrowedHandle<'_> {
     handle.as_handle()
 }
 
-// There is no `fork` here, no handle that a task closes by a guess at its number, no pipe that does not block but can be waited
-// for, no signals, and no thread that ends without its process noticing.
+// There is no `fork` here, no handle that a task closes by a guess at its number, no signals, and no thread that ends without
+// its process noticing.
 pub(super) const FAULTS: [i32; 0] = [];
 pub(super) fn file_id(_handle: &impl AsHandle) -> io::Result<(u64, u64)> {
     Ok((0, 0))
-}
-pub(super) fn set_nonblocking(_pipe: &PipeWriter) -> io::Result<()> {
-    Ok(())
 }
 pub(crate) struct Nothing(());
 impl Drop for Nothing {
