@@ -161,8 +161,8 @@ impl Drop for Encoded {
     }
 }
 
-/// The outcome of a call: how it ended, and its encoded result.
-pub(crate) type Outcome = (Result<(), Box<RemoteError>>, Vec<u8>);
+/// The outcome of a call: its encoded result, or why there is none.
+pub(crate) type Outcome = Result<Vec<u8>, Box<RemoteError>>;
 
 thread_local! {
     /// What to do when the list has arrived.
@@ -180,7 +180,7 @@ impl<'de> Deserialize<'de> for Arrival {
         drop(decode::<IpcSender<()>>(&index).map_err(Error::custom)?); // the probe is the last in the list
         let run = ON_ARRIVAL.take().ok_or_else(|| Error::custom("a second message"))?;
         let outcome = run();
-        if matches!(&outcome.0, Err(error) if matches!(**error, RemoteError::Arguments(_))) {
+        if matches!(&outcome, Err(error) if matches!(**error, RemoteError::Arguments(_))) {
             // `ipc-channel` panics about ends that were not taken.
             for index in 0..index[0] {
                 let _ = decode::<IpcSender<()>>(&[index]).map(forget);
@@ -190,10 +190,13 @@ impl<'de> Deserialize<'de> for Arrival {
     }
 }
 
+/// The server in the child that receives the list, once.
+pub(crate) type Server = IpcOneShotServer<Arrival>;
+
 /// In the child: opens the server that will receive the list, and returns it with its address. On most systems, it is a socket
 /// in the temporary directory. Its address has room for 107 bytes, and a longer one is cut in silence; and where there is no
 /// such directory, `ipc-channel` panics.
-pub(crate) fn open_server() -> Result<(IpcOneShotServer<Arrival>, String), String> {
+pub(crate) fn open_server() -> Result<(Server, String), String> {
     const ROOM: usize = 107 - "/.tmpXXXXXX/socket".len();
     let (folder, sockets) = (std::env::temp_dir(), cfg!(all(unix, not(target_vendor = "apple"))));
     let name = folder.display();
@@ -207,10 +210,7 @@ pub(crate) fn open_server() -> Result<(IpcOneShotServer<Arrival>, String), Strin
 }
 
 /// Waits for the list, and calls `run`, which decodes what was encoded with it.
-pub(crate) fn run_on_arrival(
-    server: IpcOneShotServer<Arrival>,
-    run: impl FnOnce() -> Outcome + 'static,
-) -> Result<Outcome, String> {
+pub(crate) fn run_on_arrival(server: Server, run: impl FnOnce() -> Outcome + 'static) -> Result<Outcome, String> {
     let masked = os::mask_signals(); // `ipc-channel` gives up when one comes
     ON_ARRIVAL.set(Some(Box::new(move || {
         drop(masked);

@@ -35,13 +35,13 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     });
     let mut worker = Worker::new(&shared.0, &shared.1, &shared.2);
     let _ = worker.send(Kind::Started, 0, &[]);
-    if let Err(problem) = spawn::end_with_parent() {
+    if let Err(problem) = spawn::watch_parent(true) {
         let _ = worker.send_error(Kind::Fatal, 0, &RemoteError::Setup(problem));
         return Ok(1);
     }
     if let Some(initializer) = start.call {
         let _span = timeline::span("initializer");
-        let (outcome, _) = initializer.run(&start.to_parent);
+        let outcome = initializer.run(&start.to_parent);
         worker.leave_copy();
         if let Some(error) = outcome.err().filter(|error| !matches!(**error, RemoteError::Result(_))) {
             let _ = worker.send_error(Kind::Fatal, 0, &error);

@@ -2,22 +2,21 @@
 //!
 //! The parent starts the program with two pipes ([`start`]), and writes one block into the first: a [`Handshake`], by which
 //! both know that they are parent and child of the same program; whether the child is to end with its parent; and a function
-//! to call, with its argument. The child reads it ([`read_start`]), answers with a first block of its own, and calls the
-//! function ([`IncomingCall::run`]). Invariant: a function is called only after the handshake was accepted, so that it means
-//! the same on both sides. Called by `process` and `pool` on both sides.
+//! to call, with its argument. The child reads it ([`read_start`]). Through the second pipe it says where it waits for the
+//! channels in the argument, if there are any, and then, with an empty block, that the call begins ([`IncomingCall::run`]). A
+//! process's result follows. Invariant: a function is called only after the handshake was accepted, so that it means the same
+//! on both sides. Called by `process` and `pool` on both sides.
 
-use crate::channels::{self, Encoded, Outcome};
+use crate::channels::{self, Encoded, Outcome, Server};
 use crate::error::{Error, RemoteError};
 use crate::function;
-use crate::message::{Message, encode_into};
+use crate::message::Message;
 use crate::os::{self, BorrowedHandle, CodeRef, OwnedHandle, Parent, borrow};
 use crate::timeline;
 use os_pipe::{PipeReader, PipeWriter};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,16 +26,9 @@ use identity::{Handshake, parent_ends_within};
 pub use identity::{ProcessInfo, current_process, parent_process};
 pub(crate) use identity::{initialised, next_name, program};
 
-/// A child as its parent holds it: the process, the pipe through which it answers, and what came through that so far.
-pub(crate) struct Started {
-    pub process: os::Process,
-    pub from_child: PipeReader,
-    pub answer: Vec<u8>,
-}
-
 /// Starts this program again, as a "process" or a "worker". It gets its end of each pipe, `extra`, and the timeline's log, if
 /// there is one; a daemon ends with this process. Returns when the child has read its start message, or when the message fits
-/// into the pipe.
+/// into the pipe: the process, and the pipe through which it answers.
 pub(crate) fn start(
     role: &str,
     name: &str,
@@ -44,7 +36,7 @@ pub(crate) fn start(
     stdio: &[Option<OwnedHandle>; 3],
     daemon: bool,
     call: Option<&Call>,
-) -> Result<Started, Error> {
+) -> Result<(os::Process, PipeReader), Error> {
     program()?;
     let call = call.map(|call| call.encode(name)).transpose()?;
     let start = || {
@@ -64,15 +56,11 @@ pub(crate) fn start(
     };
     let (process, from_child, to_child) = start().map_err(|error: io::Error| Error::start(name, error))?;
     let told = tell(&from_child, &to_child, name, daemon, call.as_ref());
-    let answer = told.inspect_err(|_| {
+    told.inspect_err(|_| {
         let _ = process.kill(); // it can fail only if the process has ended
         process.wait();
     })?;
-    Ok(Started {
-        process,
-        from_child,
-        answer,
-    })
+    Ok((process, from_child))
 }
 
 /// A function that a new process is to call, and its argument. It may be given to one process after another.
@@ -112,31 +100,30 @@ struct StartMessage {
     call: Option<(CodeRef, bool)>,
 }
 
-/// Tells a new process what it needs to know. Returns what it has answered so far. If it ends meanwhile, that is no error yet:
-/// how it ended will say more.
+/// Tells a new process what it needs to know, and sends the channels in the argument to it. If it ends meanwhile, that is no
+/// error yet: how it ended will say more.
 fn tell(
     from_child: &PipeReader,
     to_child: &PipeWriter,
     name: &str,
     daemon: bool,
     call: Option<&(CodeRef, Encoded)>,
-) -> Result<Vec<u8>, Error> {
+) -> Result<(), Error> {
     let argument = call.map(|(_, argument)| argument);
     let message = StartMessage {
         handshake: Handshake::to(name)?,
         daemon,
         call: call.map(|(function, argument)| (*function, argument.has_channels())),
     };
-    let (mut head, mut answer) = (Vec::new(), Vec::new());
-    encode_into(&message, &mut head).map_err(|error| Error::encode(format!("the start of {name}"), error))?;
+    let head = postcard::to_stdvec(&message).unwrap_or_default(); // it cannot fail
     let read = write_block(to_child, &head, argument.map_or(&[], |argument| &argument.bytes));
     if let Some(argument) = argument.filter(|argument| read.is_ok() && argument.has_channels()) {
-        if let Some(address @ [_, ..]) = read_block(from_child, &mut answer) {
+        if let Some(address @ [_, ..]) = read_block(from_child).as_deref() {
             let sent = argument.send_to(&String::from_utf8_lossy(address));
             sent.map_err(|error| Error::system(format!("sending channels to {name}"), error))?;
         }
     }
-    Ok(answer)
+    Ok(())
 }
 
 /// In a child: what it was told, and what was passed to it.
@@ -153,18 +140,16 @@ pub(crate) fn read_start(parent: Parent, handles: Vec<OwnedHandle>) -> Result<Op
     let (Some(from_parent), Some(to_parent)) = (handles.next(), handles.next()) else {
         return Err("its parent passed too little to it".to_owned());
     };
-    let mut bytes = Vec::new();
-    let Some(block) = read_block(&from_parent.into(), &mut bytes) else {
+    let Some(bytes) = read_block(&from_parent.into()) else {
         return Ok(None);
     };
     let (message, argument): (StartMessage, _) =
-        postcard::take_from_bytes(block).map_err(|_| "what its parent told it makes no sense")?;
+        postcard::take_from_bytes(&bytes).map_err(|_| "what its parent told it makes no sense")?;
     if parent.ends_within(Duration::ZERO) {
         return Ok(None);
     }
     message.handshake.accept(parent)?;
-    let end = LENGTH + block.len();
-    let argument = end - argument.len()..end;
+    let argument = bytes.len() - argument.len();
     let call = message.call.map(|(function, channels)| IncomingCall {
         function,
         channels,
@@ -184,74 +169,63 @@ pub(crate) struct IncomingCall {
     function: CodeRef,
     channels: bool,
     bytes: Vec<u8>,
-    /// Where it lies in `bytes`.
-    argument: Range<usize>,
+    /// Where it begins in `bytes`.
+    argument: usize,
 }
 
 impl IncomingCall {
-    /// Tells the parent that the call begins, and where it is to send channels, if there are any in the argument; calls the
+    /// Tells the parent where it is to send channels, if there are any in the argument, and that the call begins; calls the
     /// function when they have come.
     pub fn run(self, to_parent: &PipeWriter) -> Outcome {
+        let server = self.channels.then(|| open_server(to_parent));
+        let _ = write_block(to_parent, &[], &[]); // a parent that has ended needs no answer
         let call = move || {
+            *WAITS_AT.lock().unwrap() = None;
             let mut result = Vec::new();
             // SAFETY: `Call::new` made this number with this caller, in the parent, which runs the same program: it said so
             // in the handshake, through the pipe that it passed to this process.
-            let outcome = unsafe { function::run(self.function, &self.bytes[self.argument], &mut result) };
-            (outcome, result)
+            let outcome = unsafe { function::run(self.function, &self.bytes[self.argument..], &mut result) };
+            outcome.map(|()| result)
         };
-        if !self.channels {
-            let _ = write_block(to_parent, &[], &[]); // a parent that has ended needs no answer
-            return call();
-        }
-        let server = channels::open_server().and_then(|(server, address)| {
-            *WAITS_AT.lock().unwrap() = Some(address.clone());
-            if !IS_DAEMON.load(Ordering::Acquire) {
-                watch_parent()?; // a daemon does so already
-            }
-            Ok((server, address))
-        });
-        // No address: nothing is to be sent.
-        let address = server.as_ref().map_or("", |(_, address)| address.as_str());
-        let told = write_block(to_parent, address.as_bytes(), &[]).map_err(|error| error.to_string());
-        let run = move || {
-            *WAITS_AT.lock().unwrap() = None;
-            call()
-        };
-        let outcome = told
-            .and(server)
-            .and_then(|(server, _)| channels::run_on_arrival(server, run));
+        let Some(server) = server else { return call() };
+        let outcome = server.and_then(|server| channels::run_on_arrival(server, call));
         outcome.unwrap_or_else(|error| {
-            let error = RemoteError::Arguments(format!("their channels did not arrive: {error}"));
-            (Err(Box::new(error)), Vec::new())
+            let message = format!("their channels did not arrive: {error}");
+            Err(Box::new(RemoteError::Arguments(message)))
         })
     }
 }
 
-/// The address at which this process waits for channels. If its parent ends meanwhile, they never come.
-static WAITS_AT: Mutex<Option<String>> = Mutex::new(None);
-/// This process is to end with its parent.
-static IS_DAEMON: AtomicBool = AtomicBool::new(false);
-
-/// Ends this process as soon as its parent has ended, even by SIGKILL, and whatever this process is doing. (If it is stopped
-/// by SIGSTOP, it ends as soon as it is continued.)
-pub(crate) fn end_with_parent() -> Result<(), String> {
-    IS_DAEMON.store(true, Ordering::Release);
-    watch_parent()
+/// Opens the server that will receive the channels, and tells the parent its address; "": nothing is to be sent.
+fn open_server(to_parent: &PipeWriter) -> Result<Server, String> {
+    let server = channels::open_server().and_then(|(server, address)| {
+        *WAITS_AT.lock().unwrap() = Some(address.clone());
+        watch_parent(false)?;
+        Ok((server, address))
+    });
+    let address = server.as_ref().map_or("", |(_, address)| address);
+    write_block(to_parent, address.as_bytes(), &[]).map_err(|error| error.to_string())?;
+    Ok(server?.0)
 }
 
-fn watch_parent() -> Result<(), String> {
+/// The address at which this process waits for channels. If its parent ends meanwhile, they never come.
+static WAITS_AT: Mutex<Option<String>> = Mutex::new(None);
+
+/// Ends this process as soon as its parent has ended, even by SIGKILL, and whatever this process is doing. (If it is stopped
+/// by SIGSTOP, it ends as soon as it is continued.) One that is no daemon ends only as long as it waits for channels.
+pub(crate) fn watch_parent(daemon: bool) -> Result<(), String> {
     let exit_without_main_thread = os::exit_without_this_thread();
-    let watch = move || {
-        while !parent_ends_within(Duration::from_secs(1)) {
-            if IS_DAEMON.load(Ordering::Acquire) {
-                exit_without_main_thread(); // the main thread may have ended by itself, and nothing else would notice that
-            }
-        }
+    let watch = move || loop {
+        let ended = parent_ends_within(Duration::from_secs(1));
         let waits_at = WAITS_AT.lock().unwrap();
-        waits_at.as_deref().map(channels::remove_server);
-        if waits_at.is_some() || IS_DAEMON.load(Ordering::Acquire) {
+        if !daemon && waits_at.is_none() {
+            return; // this process may be over when its other threads are
+        }
+        if ended {
+            waits_at.as_deref().map(channels::remove_server);
             os::exit_now(1)
         }
+        exit_without_main_thread(); // the main thread may have ended by itself, and nothing else would notice that
     };
     let thread = std::thread::Builder::new()
         .name("common-parent".to_owned())
@@ -273,10 +247,13 @@ pub(crate) fn write_block(mut pipe: &PipeWriter, head: &[u8], body: &[u8]) -> io
     pipe.write_all(long)
 }
 
-/// Reads until there is a block in `bytes`, and returns it. Memory is taken as bytes arrive: a wrong length costs nothing.
-fn read_block<'a>(pipe: &PipeReader, bytes: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    while split_block(bytes).is_none() && read_some(pipe, bytes) {}
-    split_block(bytes).map(|(block, _)| block)
+/// Reads a block, and nothing of what follows it. Memory is taken as bytes arrive: a wrong length costs nothing.
+fn read_block(mut pipe: &PipeReader) -> Option<Vec<u8>> {
+    let mut length = [0; LENGTH];
+    pipe.read_exact(&mut length).ok()?;
+    let (length, mut block) = (u64::from_le_bytes(length), Vec::with_capacity(1 << 12));
+    pipe.take(length).read_to_end(&mut block).ok()?;
+    (block.len() as u64 == length).then_some(block)
 }
 
 /// Appends what a pipe contains. Returns false at end of file.
