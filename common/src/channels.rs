@@ -36,10 +36,9 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
     let check = needs_drop::<T>().then(|| EmptyTheList);
     encode_into(value, bytes)?;
     let same = || encodes_to(value, &bytes[before..]);
-    let look = |unsure: &dyn Fn() -> bool| Probe::new().map_or_else(|_| unsure(), |probe| probe.finds_nothing(unsure));
     // Of large values, the list is looked at if it can be: that costs less. Others may not be encoded twice in the same way.
     let large = bytes.len() - before > PROBED;
-    let plain = || if large { look(&same) } else { same() || look(&|| false) };
+    let plain = || (!large && same()) || list_is_empty(|| large && same());
     if check.is_none() || plain() {
         forget(check); // nothing has come into the list, or the probe has emptied it
         return Ok(());
@@ -56,7 +55,7 @@ const PROBED: usize = 1 << 16;
 
 /// Drops what is in the list.
 pub(crate) fn empty_the_list() {
-    let _ = Probe::new().map(|probe| probe.empty_the_list());
+    drop(Probe::new());
 }
 
 /// Empties the list when it is dropped, even if `Serialize` fails or panics.
@@ -68,46 +67,45 @@ impl Drop for EmptyTheList {
     }
 }
 
-/// A sender without a receiver.
+/// A sender without a receiver. When it is dropped, it empties the list.
 struct Probe(IpcSender<()>);
+
+impl Drop for Probe {
+    /// A message that fails takes the lists along, and drops them. (With too many ends in it, `ipc-channel` panics.)
+    fn drop(&mut self) {
+        let _masked = os::mask_signals();
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0.send(())));
+    }
+}
 
 impl Probe {
     fn new() -> Result<Probe, String> {
         let (sender, _) = ipc::channel().map_err(|error| format!("a channel: {error}"))?;
         Ok(Probe(sender))
     }
-
-    /// Adds itself to the list. The encoded index is the number of those that were there before.
-    fn index(&self) -> Vec<u8> {
-        let mut index = Vec::new();
-        let _ = encode_into(&self.0, &mut index);
-        index
-    }
-
-    /// Returns whether both lists, of channels and of shared memory, were empty, and empties them. If it cannot
-    /// look, because no descriptor is left, `unsure` answers.
-    fn finds_nothing(self, unsure: &dyn Fn() -> bool) -> bool {
-        let _masked = os::mask_signals(); // where the size of files is limited, making one may raise a signal
-        let look = || encodes_to(&self.0, &[0]) && encodes_to(&IpcSharedMemory::from_byte(0, 1), &[0]);
-        let nothing = catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| unsure());
-        self.empty_the_list(); // not before: the answer may depend on it
-        nothing
-    }
-
-    /// A message that fails takes the lists along, and drops them. (With too many ends in it, `ipc-channel` panics.)
-    fn empty_the_list(&self) {
-        let _masked = os::mask_signals();
-        let _ = catch_unwind(AssertUnwindSafe(|| self.0.send(())));
-    }
 }
 
-/// An encoded value that may have ends of channels in it. While it lives, its thread's list is in use.
+/// Returns whether both lists, of channels and of shared memory, were empty, and empties them. If it cannot look, because no
+/// descriptor is left, `unsure` answers, before they are emptied: its answer may depend on them.
+fn list_is_empty(unsure: impl FnOnce() -> bool) -> bool {
+    let _masked = os::mask_signals(); // where the size of files is limited, making one may raise a signal
+    let Ok(probe) = Probe::new() else { return unsure() };
+    let look = || encodes_to(&probe.0, &[0]) && encodes_to(&IpcSharedMemory::from_byte(0, 1), &[0]);
+    catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| unsure())
+}
+
+/// An encoded value, and the ends of channels in it, if there are any.
 #[derive(Default)]
 pub(crate) struct Encoded {
     pub bytes: Vec<u8>,
-    /// Of the probe, which is the last in the list.
+    pub ends: Option<Ends>,
+}
+
+/// The ends of channels in this thread's list. While this lives, the list is in use.
+pub(crate) struct Ends {
+    /// The encoded index of the probe, which is the last of them: the number of the others.
     index: Vec<u8>,
-    probe: Option<Probe>,
+    _probe: Probe,
 }
 
 /// `ipc-channel` sends at most 64 descriptors at once, two of which are ours.
@@ -115,31 +113,24 @@ const MAX_ENDS: u8 = 62;
 
 /// Encodes a value for a new process.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Encoded, String> {
-    let mut encoded = Encoded::default();
+    let mut bytes = Vec::new();
     if !needs_drop::<T>() {
-        encode_into(value, &mut encoded.bytes)?;
-        return Ok(encoded);
+        encode_into(value, &mut bytes)?;
+        return Ok(Encoded { bytes, ends: None });
     }
-    let probe = encoded.probe.insert(Probe::new()?);
-    probe.empty_the_list(); // a message of the program's own that failed may have left something there
-    encode_into(value, &mut encoded.bytes)?;
-    encoded.index = probe.index();
-    match encoded.index[..] {
-        [0] if encodes_to(value, &encoded.bytes) => {
-            probe.empty_the_list();
-            encoded.probe = None; // no shared memory either
-        }
-        [0..=MAX_ENDS] => {}
+    empty_the_list(); // a message of the program's own that failed may have left something there
+    let probe = Probe::new()?;
+    encode_into(value, &mut bytes)?;
+    let index = postcard::to_stdvec(&probe.0).unwrap_or_default();
+    let ends = match index[..] {
+        [0] if encodes_to(value, &bytes) => None, // no shared memory either
+        [0..=MAX_ENDS] => Some(Ends { index, _probe: probe }),
         _ => return Err(format!("there are more than {MAX_ENDS} ends of channels in it")),
-    }
-    Ok(encoded)
+    };
+    Ok(Encoded { bytes, ends })
 }
 
-impl Encoded {
-    pub fn has_channels(&self) -> bool {
-        self.probe.is_some()
-    }
-
+impl Ends {
     /// Sends the list to the address that the child has given. Fails if the child has ended, if an end was already sent to
     /// another process, or if the list is too long.
     pub fn send_to(&self, address: &str) -> io::Result<()> {
@@ -152,12 +143,6 @@ impl Encoded {
         let sent =
             sent.map_err(|_| io::Error::other("there are too many ends of channels or regions of shared memory"));
         sent?.map_err(io::Error::other)
-    }
-}
-
-impl Drop for Encoded {
-    fn drop(&mut self) {
-        self.probe.iter().for_each(Probe::empty_the_list);
     }
 }
 

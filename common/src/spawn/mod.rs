@@ -37,8 +37,9 @@ pub(crate) fn start(
     daemon: bool,
     call: Option<&Call>,
 ) -> Result<(os::Process, PipeReader), Error> {
-    program()?;
-    let call = call.map(|call| call.encode(name)).transpose()?;
+    let handshake = Handshake::to(name)?;
+    let (function, argument) = call.map(|Call(encode)| encode(name)).transpose()?.unzip();
+    let argument: Encoded = argument.unwrap_or_default();
     let start = || {
         let environment = std::env::vars_os(); // first: who forks may hold its lock, and waits for the guard
         let _guard = os::fork_guard(); // the child's ends of its pipes are open here for a moment
@@ -55,39 +56,39 @@ pub(crate) fn start(
         Ok((process, from_child, to_child))
     };
     let (process, from_child, to_child) = start().map_err(|error: io::Error| Error::start(name, error))?;
-    let told = tell(&from_child, &to_child, name, daemon, call.as_ref());
-    told.inspect_err(|_| {
+    let message = StartMessage {
+        handshake,
+        daemon,
+        function,
+        channels: argument.ends.is_some(),
+    };
+    tell(&from_child, &to_child, &message, &argument).map_err(|error| {
         let _ = process.kill(); // it can fail only if the process has ended
         process.wait();
+        Error::system(format!("sending channels to {name}"), error)
     })?;
     Ok((process, from_child))
 }
 
 /// A function that a new process is to call, and its argument. It may be given to one process after another.
-pub(crate) struct Call {
-    function: Result<CodeRef, Error>,
-    encode: Box<Encode>,
-}
+pub(crate) struct Call(Box<Encode>);
 
-type Encode = dyn Fn() -> Result<Encoded, String> + Send + Sync;
+/// Encodes the argument for the process of this name. The same thread must send it.
+type Encode = dyn Fn(&str) -> Result<(CodeRef, Encoded), Error> + Send + Sync;
 
 impl Call {
     pub fn new<A: Message + Send, R: Message>(target: fn(A) -> R, arg: A) -> Call {
         let arg = Mutex::new(arg); // each thread that starts a process encodes it
-        Call {
-            function: function::code_ref(target),
-            encode: Box::new(move || channels::encode(&*arg.lock().unwrap_or_else(PoisonError::into_inner))),
-        }
-    }
-
-    /// Encodes the argument for the process of this name. The same thread must send it.
-    fn encode(&self, name: &str) -> Result<(CodeRef, Encoded), Error> {
-        let function = self.function.clone()?;
-        let encoded = catch_unwind(AssertUnwindSafe(&self.encode));
-        // The value is not dropped: its destructor may panic too.
-        let encoded = encoded.unwrap_or_else(|value| Err(format!("it panicked: {}", function::text(Box::leak(value)))));
-        let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
-        Ok((function, encoded))
+        Call(Box::new(move |name| {
+            let function = function::code_ref(target)?;
+            let encode = || channels::encode(&*arg.lock().unwrap_or_else(PoisonError::into_inner));
+            let encoded = catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|value| {
+                // It is not dropped: its destructor may panic too.
+                Err(format!("it panicked: {}", function::text(Box::leak(value))))
+            });
+            let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
+            Ok((function, encoded))
+        }))
     }
 }
 
@@ -96,31 +97,20 @@ impl Call {
 struct StartMessage {
     handshake: Handshake,
     daemon: bool,
-    /// What it is to call, and whether channels come too.
-    call: Option<(CodeRef, bool)>,
+    /// What it is to call, if anything.
+    function: Option<CodeRef>,
+    /// Do channels come too?
+    channels: bool,
 }
 
 /// Tells a new process what it needs to know, and sends the channels in the argument to it. If it ends meanwhile, that is no
 /// error yet: how it ended will say more.
-fn tell(
-    from_child: &PipeReader,
-    to_child: &PipeWriter,
-    name: &str,
-    daemon: bool,
-    call: Option<&(CodeRef, Encoded)>,
-) -> Result<(), Error> {
-    let argument = call.map(|(_, argument)| argument);
-    let message = StartMessage {
-        handshake: Handshake::to(name)?,
-        daemon,
-        call: call.map(|(function, argument)| (*function, argument.has_channels())),
-    };
-    let head = postcard::to_stdvec(&message).unwrap_or_default(); // it cannot fail
-    let read = write_block(to_child, &head, argument.map_or(&[], |argument| &argument.bytes));
-    if let Some(argument) = argument.filter(|argument| read.is_ok() && argument.has_channels()) {
+fn tell(from_child: &PipeReader, to_child: &PipeWriter, message: &StartMessage, argument: &Encoded) -> io::Result<()> {
+    let head = postcard::to_stdvec(message).unwrap_or_default(); // it cannot fail
+    let read = write_block(to_child, &head, &argument.bytes);
+    if let Some(ends) = argument.ends.as_ref().filter(|_| read.is_ok()) {
         if let Some(address @ [_, ..]) = read_block(from_child).as_deref() {
-            let sent = argument.send_to(&String::from_utf8_lossy(address));
-            sent.map_err(|error| Error::system(format!("sending channels to {name}"), error))?;
+            ends.send_to(&String::from_utf8_lossy(address))?;
         }
     }
     Ok(())
@@ -150,9 +140,9 @@ pub(crate) fn read_start(parent: Parent, handles: Vec<OwnedHandle>) -> Result<Op
     }
     message.handshake.accept(parent)?;
     let argument = bytes.len() - argument.len();
-    let call = message.call.map(|(function, channels)| IncomingCall {
+    let call = message.function.map(|function| IncomingCall {
         function,
-        channels,
+        channels: message.channels,
         bytes,
         argument,
     });
