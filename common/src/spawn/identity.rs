@@ -13,9 +13,9 @@ use std::time::Duration;
 /// Which program file this is; not set before `init` has run.
 static PROGRAM: OnceLock<u64> = OnceLock::new();
 
-/// From now on, this program can be started again as a child.
-pub(crate) fn initialised() {
-    PROGRAM.get_or_init(os::fingerprint); // looked at now: later, another file may lie in the program's place
+/// From now on, this program can be started again as a child. Returns false if it could be already.
+pub(crate) fn initialise() -> bool {
+    PROGRAM.set(os::fingerprint()).is_ok() // looked at now: later, another file may lie in the program's place
 }
 
 /// Which program a child is to run, if this one can be started again.
