@@ -203,25 +203,18 @@ const PANICKED: i32 = 101;
 
 /// In the child: runs the target. Returns the exit code.
 pub(crate) fn run_child(start: Start) -> Result<i32, String> {
-    if start.daemon {
-        spawn::watch_parent(true)?;
-    }
-    let call = start.call.ok_or("it was told nothing to do")?;
-    let (owner, to_parent) = (Owner::me(), Arc::new(start.to_parent));
-    let pipe = to_parent.clone();
+    let (owner, to_parent) = (Owner::me(), start.to_parent.clone());
     let answer = move |outcome: &Outcome| {
         static ANSWERED: AtomicBool = AtomicBool::new(false); // a destructor of the thread may panic after that
         let head = postcard::to_stdvec(&outcome.as_ref().map(|_| ())).unwrap_or_default();
         if owner.is_me() && !ANSWERED.swap(true, Relaxed) {
             let value = outcome.as_deref().unwrap_or_default();
-            let _ = spawn::write_block(&pipe, &head, value); // a parent that has ended needs no answer
+            let _ = spawn::write_block(&to_parent, &head, value); // a parent that has ended needs no answer
         }
     };
     let on_panic = answer.clone();
     function::on_panic_abort(move |panic| on_panic(&Err(Box::new(panic.clone()))));
-    let span = timeline::span("target");
-    let outcome = call.run(&to_parent);
-    drop(span);
+    let outcome = start.run("target");
     let panicked = matches!(&outcome, Err(error) if matches!(**error, RemoteError::Panic(..)));
     answer(&outcome);
     // From here: a descriptor that the target has closed must not be closed again, by a destructor.
@@ -333,9 +326,7 @@ impl<R> Child<R> {
         let (bytes, ended) = &mut *self.lock_answer();
         let mut reads = 0..64;
         while !*ended && reads.next().is_some() && os::is_readable(&self.from_child) {
-            let kept = spawn::is_garbage(bytes).then_some(bytes.len()); // what follows garbage is read, so that it can end
-            *ended = !spawn::read_some(&self.from_child, bytes);
-            bytes.truncate(kept.unwrap_or(usize::MAX));
+            *ended = !spawn::read_answer(&self.from_child, bytes);
         }
     }
 

@@ -3,7 +3,7 @@
 //! The parent starts the program with two pipes ([`start`]), and writes one block into the first: a [`Handshake`], by which
 //! both know that they are parent and child of the same program; whether the child is to end with its parent; and a function
 //! to call, with its argument. The child reads it ([`read_start`]). Through the second pipe it says where it waits for the
-//! channels in the argument, if there are any, and then, with an empty block, that the call begins ([`IncomingCall::run`]). A
+//! channels in the argument, if there are any, and then, with an empty block, that the call begins ([`Start::run`]). A
 //! process's result follows. Invariant: a function is called only after the handshake was accepted, so that it means the same
 //! on both sides. Called by `process` and `pool` on both sides.
 
@@ -17,7 +17,7 @@ use os_pipe::{PipeReader, PipeWriter};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 mod identity;
@@ -116,11 +116,13 @@ fn tell(from_child: &PipeReader, to_child: &PipeWriter, message: &StartMessage, 
     Ok(())
 }
 
-/// In a child: what it was told, and what was passed to it.
+/// In a child: what it was told, and what was passed to it. Only [`read_start`] returns one, after the handshake.
 pub(crate) struct Start {
-    pub daemon: bool,
-    pub call: Option<IncomingCall>,
-    pub to_parent: PipeWriter,
+    message: StartMessage,
+    bytes: Vec<u8>,
+    /// Where the encoded argument begins in `bytes`.
+    argument: usize,
+    pub to_parent: Arc<PipeWriter>,
     pub extra: Vec<OwnedHandle>,
 }
 
@@ -139,71 +141,68 @@ pub(crate) fn read_start(parent: Parent, handles: Vec<OwnedHandle>) -> Result<Op
         return Ok(None);
     }
     message.handshake.accept(parent)?;
-    let argument = bytes.len() - argument.len();
-    let call = message.function.map(|function| IncomingCall {
-        function,
-        channels: message.channels,
-        bytes,
-        argument,
-    });
     Ok(Some(Start {
-        daemon: message.daemon,
-        call,
-        to_parent: to_parent.into(),
+        argument: bytes.len() - argument.len(),
+        message,
+        bytes,
+        to_parent: Arc::new(to_parent.into()),
         extra: handles.collect(),
     }))
 }
 
-/// A function to call, in the child. Only [`read_start`] returns one, after the handshake.
-pub(crate) struct IncomingCall {
-    function: CodeRef,
-    channels: bool,
-    bytes: Vec<u8>,
-    /// Where it begins in `bytes`.
-    argument: usize,
-}
-
-impl IncomingCall {
-    /// Tells the parent where it is to send channels, if there are any in the argument, and that the call begins; calls the
-    /// function when they have come.
-    pub fn run(self, to_parent: &PipeWriter) -> Outcome {
-        let server = self.channels.then(|| open_server(to_parent));
-        let _ = write_block(to_parent, &[], &[]); // a parent that has ended needs no answer
+impl Start {
+    /// Tells the parent where it is to send channels, if there are any in the argument, and that the call begins; when they
+    /// have come, calls the function, if there is one. The timeline calls this by the given name.
+    pub fn run(self, name: &str) -> Outcome {
+        let _span = self.message.function.map(|_| timeline::span(name));
+        let server = self.prepare();
+        if self.message.channels {
+            let address = WAITS_AT.lock().unwrap().clone().unwrap_or_default(); // "": nothing is to be sent
+            let _ = write_block(&self.to_parent, address.as_bytes(), &[]);
+        }
+        let _ = write_block(&self.to_parent, &[], &[]); // a parent that has ended needs no answer
+        let server = server?;
         let call = move || {
             *WAITS_AT.lock().unwrap() = None;
             let mut result = Vec::new();
             // SAFETY: `Call::new` made this number with this caller, in the parent, which runs the same program: it said so
             // in the handshake, through the pipe that it passed to this process.
-            let outcome = unsafe { function::run(self.function, &self.bytes[self.argument..], &mut result) };
-            outcome.map(|()| result)
+            let run = |function| unsafe { function::run(function, &self.bytes[self.argument..], &mut result) };
+            self.message.function.map_or(Ok(()), run)?;
+            Ok(result)
         };
         let Some(server) = server else { return call() };
-        let outcome = server.and_then(|server| channels::run_on_arrival(server, call));
-        outcome.unwrap_or_else(|error| {
-            let message = format!("their channels did not arrive: {error}");
-            Err(Box::new(RemoteError::Arguments(message)))
-        })
+        channels::run_on_arrival(server, call).unwrap_or_else(|error| Err(not_arrived(error)))
+    }
+
+    /// Watches the parent, if that is needed, and opens the server that will receive the channels, if there are any.
+    fn prepare(&self) -> Result<Option<Server>, Box<RemoteError>> {
+        let StartMessage { daemon, channels, .. } = self.message;
+        if daemon || channels {
+            watch_parent(daemon).map_err(RemoteError::Setup)?;
+        }
+        if !channels {
+            return Ok(None);
+        }
+        let mut waits_at = WAITS_AT.lock().unwrap(); // first: if the parent ends now, the server is removed
+        let (server, address) = channels::open_server().map_err(not_arrived)?;
+        *waits_at = Some(address);
+        Ok(Some(server))
     }
 }
 
-/// Opens the server that will receive the channels, and tells the parent its address; "": nothing is to be sent.
-fn open_server(to_parent: &PipeWriter) -> Result<Server, String> {
-    let server = channels::open_server().and_then(|(server, address)| {
-        *WAITS_AT.lock().unwrap() = Some(address.clone());
-        watch_parent(false)?;
-        Ok((server, address))
-    });
-    let address = server.as_ref().map_or("", |(_, address)| address);
-    write_block(to_parent, address.as_bytes(), &[]).map_err(|error| error.to_string())?;
-    Ok(server?.0)
+fn not_arrived(error: String) -> Box<RemoteError> {
+    Box::new(RemoteError::Arguments(format!(
+        "their channels did not arrive: {error}"
+    )))
 }
 
-/// The address at which this process waits for channels. If its parent ends meanwhile, they never come.
-static WAITS_AT: Mutex<Option<String>> = Mutex::new(None);
+/// Where this process waits for channels ("": nowhere yet), until they have come. If its parent ends before, they never come.
+static WAITS_AT: Mutex<Option<String>> = Mutex::new(Some(String::new()));
 
 /// Ends this process as soon as its parent has ended, even by SIGKILL, and whatever this process is doing. (If it is stopped
-/// by SIGSTOP, it ends as soon as it is continued.) One that is no daemon ends only as long as it waits for channels.
-pub(crate) fn watch_parent(daemon: bool) -> Result<(), String> {
+/// by SIGSTOP, it ends as soon as it is continued.) One that is no daemon ends only while it waits for channels.
+fn watch_parent(daemon: bool) -> Result<(), String> {
     let exit_without_main_thread = os::exit_without_this_thread();
     let watch = move || loop {
         let ended = parent_ends_within(Duration::from_secs(1));
@@ -217,11 +216,9 @@ pub(crate) fn watch_parent(daemon: bool) -> Result<(), String> {
         }
         exit_without_main_thread(); // the main thread may have ended by itself, and nothing else would notice that
     };
-    let thread = std::thread::Builder::new()
-        .name("common-parent".to_owned())
-        .spawn(watch);
-    thread.map_err(|error| format!("a thread that watches its parent: {error}"))?;
-    Ok(())
+    let thread = std::thread::Builder::new().name("common-parent".to_owned());
+    let started = thread.spawn(watch).map(drop);
+    started.map_err(|error| format!("a thread that watches its parent: {error}"))
 }
 
 /// The size, in bytes, of the length in front of a block.
@@ -246,12 +243,14 @@ fn read_block(mut pipe: &PipeReader) -> Option<Vec<u8>> {
     (block.len() as u64 == length).then_some(block)
 }
 
-/// Appends what a pipe contains. Returns false at end of file.
-pub(crate) fn read_some(mut pipe: &PipeReader, bytes: &mut Vec<u8>) -> bool {
-    let end = bytes.len();
+/// Appends what a pipe contains to what is known of an answer. (What follows garbage is read, so that its writer can end, and
+/// not kept.) Returns false at end of file.
+pub(crate) fn read_answer(mut pipe: &PipeReader, bytes: &mut Vec<u8>) -> bool {
+    let (end, garbage) = (bytes.len(), is_garbage(bytes));
     bytes.resize(end + end.clamp(1 << 12, 1 << 16), 0);
     let read = pipe.read(&mut bytes[end..]);
-    bytes.truncate(end + *read.as_ref().unwrap_or(&0));
+    let kept = *read.as_ref().ok().filter(|_| !garbage).unwrap_or(&0);
+    bytes.truncate(end + kept);
     read.map_or_else(|error| error.kind() == io::ErrorKind::Interrupted, |count| count > 0)
 }
 
@@ -262,7 +261,7 @@ pub(crate) fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Can these bytes not be a child's answer, two blocks, whatever comes yet? No block has 2^48 bytes or more.
-pub(crate) fn is_garbage(bytes: &[u8]) -> bool {
+fn is_garbage(bytes: &[u8]) -> bool {
     let rest = split_block(bytes).map_or(bytes, |(_, rest)| rest);
     let absurd = rest.get(6..8).is_some_and(|high| high != [0, 0]);
     split_block(rest).map_or(absurd, |(_, more)| !more.is_empty())
