@@ -36,10 +36,9 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
     let check = needs_drop::<T>().then(|| EmptyTheList);
     encode_into(value, bytes)?;
     let same = || encodes_to(value, &bytes[before..]);
-    let look = |unsure: &dyn Fn() -> bool| Probe::new().map_or_else(|_| unsure(), |probe| probe.finds_nothing(unsure));
     // Of large values, the list is looked at if it can be: that costs less. Others may not be encoded twice in the same way.
     let large = bytes.len() - before > PROBED;
-    let plain = || if large { look(&same) } else { same() || look(&|| false) };
+    let plain = || (!large && same()) || list_is_empty(|| large && same());
     if check.is_none() || plain() {
         forget(check); // nothing has come into the list, or the probe has emptied it
         return Ok(());
@@ -56,7 +55,7 @@ const PROBED: usize = 1 << 16;
 
 /// Drops what is in the list.
 pub(crate) fn empty_the_list() {
-    let _ = Probe::new().map(|probe| probe.empty_the_list());
+    drop(Probe::new());
 }
 
 /// Empties the list when it is dropped, even if `Serialize` fails or panics.
@@ -68,46 +67,45 @@ impl Drop for EmptyTheList {
     }
 }
 
-/// A sender without a receiver.
+/// A sender without a receiver. When it is dropped, it empties the list.
 struct Probe(IpcSender<()>);
+
+impl Drop for Probe {
+    /// A message that fails takes the lists along, and drops them. (With too many ends in it, `ipc-channel` panics.)
+    fn drop(&mut self) {
+        let _masked = os::mask_signals();
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0.send(())));
+    }
+}
 
 impl Probe {
     fn new() -> Result<Probe, String> {
         let (sender, _) = ipc::channel().map_err(|error| format!("a channel: {error}"))?;
         Ok(Probe(sender))
     }
-
-    /// Adds itself to the list. The encoded index is the number of those that were there before.
-    fn index(&self) -> Vec<u8> {
-        let mut index = Vec::new();
-        let _ = encode_into(&self.0, &mut index);
-        index
-    }
-
-    /// Returns whether both lists, of channels and of shared memory, were empty, and empties them. If it cannot
-    /// look, because no descriptor is left, `unsure` answers.
-    fn finds_nothing(self, unsure: &dyn Fn() -> bool) -> bool {
-        let _masked = os::mask_signals(); // where the size of files is limited, making one may raise a signal
-        let look = || encodes_to(&self.0, &[0]) && encodes_to(&IpcSharedMemory::from_byte(0, 1), &[0]);
-        let nothing = catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| unsure());
-        self.empty_the_list(); // not before: the answer may depend on it
-        nothing
-    }
-
-    /// A message that fails takes the lists along, and drops them. (With too many ends in it, `ipc-channel` panics.)
-    fn empty_the_list(&self) {
-        let _masked = os::mask_signals();
-        let _ = catch_unwind(AssertUnwindSafe(|| self.0.send(())));
-    }
 }
 
-/// An encoded value that may have ends of channels in it. While it lives, its thread's list is in use.
+/// Returns whether both lists, of channels and of shared memory, were empty, and empties them. If it cannot look, because no
+/// descriptor is left, `unsure` answers, before they are emptied: its answer may depend on them.
+fn list_is_empty(unsure: impl FnOnce() -> bool) -> bool {
+    let _masked = os::mask_signals(); // where the size of files is limited, making one may raise a signal
+    let Ok(probe) = Probe::new() else { return unsure() };
+    let look = || encodes_to(&probe.0, &[0]) && encodes_to(&IpcSharedMemory::from_byte(0, 1), &[0]);
+    catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|_| unsure())
+}
+
+/// An encoded value, and the ends of channels in it, if there are any.
 #[derive(Default)]
 pub(crate) struct Encoded {
     pub bytes: Vec<u8>,
-    /// Of the probe, which is the last in the list.
+    pub ends: Option<Ends>,
+}
+
+/// The ends of channels in this thread's list. While this lives, the list is in use.
+pub(crate) struct Ends {
+    /// The encoded index of the probe, which is the last of them: the number of the others.
     index: Vec<u8>,
-    probe: Option<Probe>,
+    _probe: Probe,
 }
 
 /// `ipc-channel` sends at most 64 descriptors at once, two of which are ours.
@@ -115,31 +113,24 @@ const MAX_ENDS: u8 = 62;
 
 /// Encodes a value for a new process.
 pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Encoded, String> {
-    let mut encoded = Encoded::default();
+    let mut bytes = Vec::new();
     if !needs_drop::<T>() {
-        encode_into(value, &mut encoded.bytes)?;
-        return Ok(encoded);
+        encode_into(value, &mut bytes)?;
+        return Ok(Encoded { bytes, ends: None });
     }
-    let probe = encoded.probe.insert(Probe::new()?);
-    probe.empty_the_list(); // a message of the program's own that failed may have left something there
-    encode_into(value, &mut encoded.bytes)?;
-    encoded.index = probe.index();
-    match encoded.index[..] {
-        [0] if encodes_to(value, &encoded.bytes) => {
-            probe.empty_the_list();
-            encoded.probe = None; // no shared memory either
-        }
-        [0..=MAX_ENDS] => {}
+    empty_the_list(); // a message of the program's own that failed may have left something there
+    let probe = Probe::new()?;
+    encode_into(value, &mut bytes)?;
+    let index = postcard::to_stdvec(&probe.0).unwrap_or_default();
+    let ends = match index[..] {
+        [0] if encodes_to(value, &bytes) => None, // no shared memory either
+        [0..=MAX_ENDS] => Some(Ends { index, _probe: probe }),
         _ => return Err(format!("there are more than {MAX_ENDS} ends of channels in it")),
-    }
-    Ok(encoded)
+    };
+    Ok(Encoded { bytes, ends })
 }
 
-impl Encoded {
-    pub fn has_channels(&self) -> bool {
-        self.probe.is_some()
-    }
-
+impl Ends {
     /// Sends the list to the address that the child has given. Fails if the child has ended, if an end was already sent to
     /// another process, or if the list is too long.
     pub fn send_to(&self, address: &str) -> io::Result<()> {
@@ -155,14 +146,8 @@ impl Encoded {
     }
 }
 
-impl Drop for Encoded {
-    fn drop(&mut self) {
-        self.probe.iter().for_each(Probe::empty_the_list);
-    }
-}
-
-/// The outcome of a call: how it ended, and its encoded result.
-pub(crate) type Outcome = (Result<(), Box<RemoteError>>, Vec<u8>);
+/// The outcome of a call: its encoded result, or why there is none.
+pub(crate) type Outcome = Result<Vec<u8>, Box<RemoteError>>;
 
 thread_local! {
     /// What to do when the list has arrived.
@@ -180,7 +165,7 @@ impl<'de> Deserialize<'de> for Arrival {
         drop(decode::<IpcSender<()>>(&index).map_err(Error::custom)?); // the probe is the last in the list
         let run = ON_ARRIVAL.take().ok_or_else(|| Error::custom("a second message"))?;
         let outcome = run();
-        if matches!(&outcome.0, Err(error) if matches!(**error, RemoteError::Arguments(_))) {
+        if matches!(&outcome, Err(error) if matches!(**error, RemoteError::Arguments(_))) {
             // `ipc-channel` panics about ends that were not taken.
             for index in 0..index[0] {
                 let _ = decode::<IpcSender<()>>(&[index]).map(forget);
@@ -190,10 +175,13 @@ impl<'de> Deserialize<'de> for Arrival {
     }
 }
 
+/// The server in the child that receives the list, once.
+pub(crate) type Server = IpcOneShotServer<Arrival>;
+
 /// In the child: opens the server that will receive the list, and returns it with its address. On most systems, it is a socket
 /// in the temporary directory. Its address has room for 107 bytes, and a longer one is cut in silence; and where there is no
 /// such directory, `ipc-channel` panics.
-pub(crate) fn open_server() -> Result<(IpcOneShotServer<Arrival>, String), String> {
+pub(crate) fn open_server() -> Result<(Server, String), String> {
     const ROOM: usize = 107 - "/.tmpXXXXXX/socket".len();
     let (folder, sockets) = (std::env::temp_dir(), cfg!(all(unix, not(target_vendor = "apple"))));
     let name = folder.display();
@@ -207,10 +195,7 @@ pub(crate) fn open_server() -> Result<(IpcOneShotServer<Arrival>, String), Strin
 }
 
 /// Waits for the list, and calls `run`, which decodes what was encoded with it.
-pub(crate) fn run_on_arrival(
-    server: IpcOneShotServer<Arrival>,
-    run: impl FnOnce() -> Outcome + 'static,
-) -> Result<Outcome, String> {
+pub(crate) fn run_on_arrival(server: Server, run: impl FnOnce() -> Outcome + 'static) -> Result<Outcome, String> {
     let masked = os::mask_signals(); // `ipc-channel` gives up when one comes
     ON_ARRIVAL.set(Some(Box::new(move || {
         drop(masked);

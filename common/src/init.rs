@@ -40,10 +40,9 @@ use std::io::{self, Write};
 /// Source: [The `multiprocessing` contexts and start methods](https://docs.python.org/3/library/multiprocessing.html#contexts-and-start-methods);
 /// this is *spawn*.
 pub fn init() {
-    if spawn::program().is_ok() {
+    if !spawn::initialise() {
         return;
     }
-    spawn::initialised();
     let code = match os::inherited() {
         Ok(None) => {
             // At the first message, `ipc-channel` asks the system how long one may be. If there is no descriptor left then, this

@@ -4,6 +4,7 @@
 //! hold open. What the child sends is read as long as it lives, accepted only if it is well formed, and kept, so that a second
 //! `join` returns the same. Called by users, and on the child's side by `init`.
 
+use crate::channels::Outcome;
 use crate::error::{Error, RemoteError};
 use crate::function;
 use crate::message::{Message, decode};
@@ -182,48 +183,40 @@ impl<R: Message> Process<R> {
     /// [`join`](Child::join).)
     pub fn start(self) -> Result<Child<R>, Error> {
         reap_daemons(None);
-        let started = spawn::start("process", &self.name, &[], &self.stdio, self.daemon, Some(&self.call))?;
+        let started = spawn::start("process", &self.name, &[], &self.stdio, self.daemon, Some(&self.call));
+        let (process, from_child) = started?;
         Ok(Child {
             name: self.name,
             daemon: self.daemon,
             owner: Owner::me(),
-            process: Arc::new(started.process),
+            process: Arc::new(process),
             killed: AtomicBool::new(false),
-            from_child: started.from_child,
-            answer: Mutex::new((started.answer, false)),
+            from_child,
+            answer: Mutex::default(),
             result: PhantomData,
         })
     }
 }
-
-/// The beginning of a child's answer; the bytes of its result follow.
-type Outcome = Result<(), Box<RemoteError>>;
 
 /// Exit code of a process whose target panicked, as of any Rust program.
 const PANICKED: i32 = 101;
 
 /// In the child: runs the target. Returns the exit code.
 pub(crate) fn run_child(start: Start) -> Result<i32, String> {
-    if start.daemon {
-        spawn::end_with_parent()?;
-    }
-    let call = start.call.ok_or("it was told nothing to do")?;
-    let (owner, to_parent) = (Owner::me(), Arc::new(start.to_parent));
-    let pipe = to_parent.clone();
-    let answer = move |outcome: Outcome, result: &[u8]| {
+    let (owner, to_parent) = (Owner::me(), start.to_parent.clone());
+    let answer = move |outcome: &Outcome| {
         static ANSWERED: AtomicBool = AtomicBool::new(false); // a destructor of the thread may panic after that
-        let outcome = postcard::to_stdvec(&outcome).unwrap_or_default();
+        let head = postcard::to_stdvec(&outcome.as_ref().map(|_| ())).unwrap_or_default();
         if owner.is_me() && !ANSWERED.swap(true, Relaxed) {
-            let _ = spawn::write_block(&pipe, &outcome, result); // a parent that has ended needs no answer
+            let value = outcome.as_deref().unwrap_or_default();
+            let _ = spawn::write_block(&to_parent, &head, value); // a parent that has ended needs no answer
         }
     };
     let on_panic = answer.clone();
-    function::on_panic_abort(move |panic| on_panic(Err(Box::new(panic.clone())), &[]));
-    let span = timeline::span("target");
-    let (outcome, result) = call.run(&to_parent);
-    drop(span);
+    function::on_panic_abort(move |panic| on_panic(&Err(Box::new(panic.clone()))));
+    let outcome = start.run("target");
     let panicked = matches!(&outcome, Err(error) if matches!(**error, RemoteError::Panic(..)));
-    answer(outcome, &result);
+    answer(&outcome);
     // From here: a descriptor that the target has closed must not be closed again, by a destructor.
     std::process::exit(if panicked { PANICKED } else { 0 })
 }
@@ -335,9 +328,7 @@ impl<R> Child<R> {
         let (bytes, ended) = &mut *self.lock_answer();
         let mut reads = 0..64;
         while !*ended && reads.next().is_some() && os::is_readable(&self.from_child) {
-            let kept = spawn::is_garbage(bytes).then_some(bytes.len()); // what follows garbage is read, so that it can end
-            *ended = !spawn::read_some(&self.from_child, bytes);
-            bytes.truncate(kept.unwrap_or(usize::MAX));
+            *ended = !spawn::read_answer(&self.from_child, bytes);
         }
     }
 
@@ -395,7 +386,7 @@ impl<R: Message> Child<R> {
         })?;
         let (bytes, _) = &*self.lock_answer();
         let garbage = || Error::ProtocolViolation { name: name.clone() };
-        // It begins with an empty block, or with the address for its channels.
+        // It begins with an empty block.
         let begun = spawn::split_block(bytes);
         let rest = begun.map_or(&bytes[..], |(_, rest)| rest);
         let answer = match spawn::split_block(rest) {
@@ -407,8 +398,8 @@ impl<R: Message> Child<R> {
             }
             _ => return Err(garbage()),
         };
-        let (outcome, value): (Outcome, _) = postcard::take_from_bytes(answer).map_err(|_| garbage())?;
-        outcome.map_err(|error| Error::remote(*error, name))?;
+        let (head, value): (Result<(), _>, _) = postcard::take_from_bytes(answer).map_err(|_| garbage())?;
+        head.map_err(|error| Error::remote(error, name))?;
         decode(value).map_err(|message| Error::decode(format!("the result of {name}"), message))
     }
 }

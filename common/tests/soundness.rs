@@ -284,7 +284,7 @@ fn forged(program: Command, bootstrap: &str, descriptors: &str, input: &[u8]) ->
 #[cfg(unix)]
 fn start_message(parent: u32, function: u64) -> Vec<u8> {
     let handshake = ("Process-1", ("MainProcess", parent), 0_u64);
-    let message = (handshake, false, Some((function, false)));
+    let message = (handshake, false, Some(function), false);
     let block = postcard::to_stdvec(&message).unwrap();
     let mut bytes = (block.len() as u64 + 1).to_le_bytes().to_vec();
     bytes.extend(block);

@@ -62,14 +62,14 @@ pub(super) fn start(shared: &Shared, initializer: Option<&Call>) -> Result<Link,
     let stdin = std::fs::File::open(NULL_DEVICE).map_err(no_memory)?;
     let pass = [borrow(&memory), sleeper.handle(), shared.bell.handle()];
     let stdio = [Some(OwnedHandle::from(stdin)), None, None];
-    let started = spawn::start("worker", name, &pass, &stdio, true, initializer)?;
-    timeline::member(started.process.pid(), shared.number);
+    let (process, _) = spawn::start("worker", name, &pass, &stdio, true, initializer)?;
+    timeline::member(process.pid(), shared.number);
     Ok(Link {
         name: name.to_owned(),
         page,
         bell,
         _sleeper: sleeper,
-        process: started.process.into(),
+        process: process.into(),
     })
 }
 

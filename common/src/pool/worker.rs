@@ -13,7 +13,7 @@ use super::values::{MAX_RETAINED, Values};
 use crate::error::RemoteError;
 use crate::function;
 use crate::os::{self, Owner, Page, SharedPage};
-use crate::spawn::{self, Start};
+use crate::spawn::Start;
 use crate::sync::Instant;
 use crate::timeline;
 use std::io::{self, ErrorKind, Write};
@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Works until the pool says that there is nothing more to do. Returns the exit code.
-pub(crate) fn run_child(start: Start) -> Result<i32, String> {
-    let [page, bell, pool_bell] = start.extra.try_into().map_err(|_| "its memory was not passed to it")?;
+pub(crate) fn run_child(mut start: Start) -> Result<i32, String> {
+    let passed = std::mem::take(&mut start.extra);
+    let [page, bell, pool_bell] = passed.try_into().map_err(|_| "its memory was not passed to it")?;
     let open = || Ok((SharedPage::open(&page)?, Sleeper::open(bell)?, Ringer::open(pool_bell)?));
     let shared = Arc::new(open().map_err(|error: io::Error| format!("its memory cannot be used: {error}"))?);
     let (last_words, owner) = (shared.clone(), Owner::me());
@@ -35,20 +36,12 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     });
     let mut worker = Worker::new(&shared.0, &shared.1, &shared.2);
     let _ = worker.send(Kind::Started, 0, &[]);
-    if let Err(problem) = spawn::end_with_parent() {
-        let _ = worker.send_error(Kind::Fatal, 0, &RemoteError::Setup(problem));
+    let outcome = start.run("initializer"); // what is said from here on goes through the page
+    worker.leave_copy();
+    if let Some(error) = outcome.err().filter(|error| !matches!(**error, RemoteError::Result(_))) {
+        let _ = worker.send_error(Kind::Fatal, 0, &error);
         return Ok(1);
     }
-    if let Some(initializer) = start.call {
-        let _span = timeline::span("initializer");
-        let (outcome, _) = initializer.run(&start.to_parent);
-        worker.leave_copy();
-        if let Some(error) = outcome.err().filter(|error| !matches!(**error, RemoteError::Result(_))) {
-            let _ = worker.send_error(Kind::Fatal, 0, &error);
-            return Ok(1);
-        }
-    }
-    drop(start.to_parent); // what is said from here on goes through the page
     match worker.work() {
         Ok(()) => Ok(0),
         // The pool's process has ended.

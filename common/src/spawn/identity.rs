@@ -13,9 +13,9 @@ use std::time::Duration;
 /// Which program file this is; not set before `init` has run.
 static PROGRAM: OnceLock<u64> = OnceLock::new();
 
-/// From now on, this program can be started again as a child.
-pub(crate) fn initialised() {
-    PROGRAM.get_or_init(os::fingerprint); // looked at now: later, another file may lie in the program's place
+/// From now on, this program can be started again as a child. Returns false if it could be already.
+pub(crate) fn initialise() -> bool {
+    PROGRAM.set(os::fingerprint()).is_ok() // looked at now: later, another file may lie in the program's place
 }
 
 /// Which program a child is to run, if this one can be started again.
@@ -100,7 +100,7 @@ pub(crate) fn next_name(kind: &str) -> String {
 }
 
 /// The first thing that a child reads.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Handshake {
     name: String,
     parent: ProcessInfo,
@@ -114,7 +114,7 @@ impl Handshake {
     }
 
     /// In the child: checks that its parent wrote this, and that the parent runs the same program; takes on the name.
-    pub fn accept(self, parent: Parent) -> Result<(), &'static str> {
+    pub fn accept(&self, parent: Parent) -> Result<(), &'static str> {
         if PROGRAM.get() != Some(&self.program) {
             return Err("the program's file was replaced while it ran; start the program again");
         }
@@ -123,6 +123,7 @@ impl Handshake {
         }
         os::show_name(&self.name);
         function::remember_panic_locations();
-        IDENTITY.set((self, parent)).map_err(|_| "it has a name already")
+        let identity = (self.clone(), parent);
+        IDENTITY.set(identity).map_err(|_| "it has a name already")
     }
 }

@@ -2,41 +2,33 @@
 //!
 //! The parent starts the program with two pipes ([`start`]), and writes one block into the first: a [`Handshake`], by which
 //! both know that they are parent and child of the same program; whether the child is to end with its parent; and a function
-//! to call, with its argument. The child reads it ([`read_start`]), answers with a first block of its own, and calls the
-//! function ([`IncomingCall::run`]). Invariant: a function is called only after the handshake was accepted, so that it means
-//! the same on both sides. Called by `process` and `pool` on both sides.
+//! to call, with its argument. The child reads it ([`read_start`]). Through the second pipe it says where it waits for the
+//! channels in the argument, if there are any, and then, with an empty block, that the call begins ([`Start::run`]). A
+//! process's result follows. Invariant: a function is called only after the handshake was accepted, so that it means the same
+//! on both sides. Called by `process` and `pool` on both sides.
 
-use crate::channels::{self, Encoded, Outcome};
+use crate::channels::{self, Encoded, Outcome, Server};
 use crate::error::{Error, RemoteError};
 use crate::function;
-use crate::message::{Message, encode_into};
+use crate::message::Message;
 use crate::os::{self, BorrowedHandle, CodeRef, OwnedHandle, Parent, borrow};
 use crate::timeline;
 use os_pipe::{PipeReader, PipeWriter};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
-use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 mod identity;
 
 use identity::{Handshake, parent_ends_within};
 pub use identity::{ProcessInfo, current_process, parent_process};
-pub(crate) use identity::{initialised, next_name, program};
-
-/// A child as its parent holds it: the process, the pipe through which it answers, and what came through that so far.
-pub(crate) struct Started {
-    pub process: os::Process,
-    pub from_child: PipeReader,
-    pub answer: Vec<u8>,
-}
+pub(crate) use identity::{initialise, next_name, program};
 
 /// Starts this program again, as a "process" or a "worker". It gets its end of each pipe, `extra`, and the timeline's log, if
 /// there is one; a daemon ends with this process. Returns when the child has read its start message, or when the message fits
-/// into the pipe.
+/// into the pipe: the process, and the pipe through which it answers.
 pub(crate) fn start(
     role: &str,
     name: &str,
@@ -44,9 +36,10 @@ pub(crate) fn start(
     stdio: &[Option<OwnedHandle>; 3],
     daemon: bool,
     call: Option<&Call>,
-) -> Result<Started, Error> {
-    program()?;
-    let call = call.map(|call| call.encode(name)).transpose()?;
+) -> Result<(os::Process, PipeReader), Error> {
+    let handshake = Handshake::to(name)?;
+    let (function, argument) = call.map(|Call(encode)| encode(name)).transpose()?.unzip();
+    let argument: Encoded = argument.unwrap_or_default();
     let start = || {
         let environment = std::env::vars_os(); // first: who forks may hold its lock, and waits for the guard
         let _guard = os::fork_guard(); // the child's ends of its pipes are open here for a moment
@@ -63,43 +56,39 @@ pub(crate) fn start(
         Ok((process, from_child, to_child))
     };
     let (process, from_child, to_child) = start().map_err(|error: io::Error| Error::start(name, error))?;
-    let told = tell(&from_child, &to_child, name, daemon, call.as_ref());
-    let answer = told.inspect_err(|_| {
+    let message = StartMessage {
+        handshake,
+        daemon,
+        function,
+        channels: argument.ends.is_some(),
+    };
+    tell(&from_child, &to_child, &message, &argument).map_err(|error| {
         let _ = process.kill(); // it can fail only if the process has ended
         process.wait();
+        Error::system(format!("sending channels to {name}"), error)
     })?;
-    Ok(Started {
-        process,
-        from_child,
-        answer,
-    })
+    Ok((process, from_child))
 }
 
 /// A function that a new process is to call, and its argument. It may be given to one process after another.
-pub(crate) struct Call {
-    function: Result<CodeRef, Error>,
-    encode: Box<Encode>,
-}
+pub(crate) struct Call(Box<Encode>);
 
-type Encode = dyn Fn() -> Result<Encoded, String> + Send + Sync;
+/// Encodes the argument for the process of this name. The same thread must send it.
+type Encode = dyn Fn(&str) -> Result<(CodeRef, Encoded), Error> + Send + Sync;
 
 impl Call {
     pub fn new<A: Message + Send, R: Message>(target: fn(A) -> R, arg: A) -> Call {
         let arg = Mutex::new(arg); // each thread that starts a process encodes it
-        Call {
-            function: function::code_ref(target),
-            encode: Box::new(move || channels::encode(&*arg.lock().unwrap_or_else(PoisonError::into_inner))),
-        }
-    }
-
-    /// Encodes the argument for the process of this name. The same thread must send it.
-    fn encode(&self, name: &str) -> Result<(CodeRef, Encoded), Error> {
-        let function = self.function.clone()?;
-        let encoded = catch_unwind(AssertUnwindSafe(&self.encode));
-        // The value is not dropped: its destructor may panic too.
-        let encoded = encoded.unwrap_or_else(|value| Err(format!("it panicked: {}", function::text(Box::leak(value)))));
-        let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
-        Ok((function, encoded))
+        Call(Box::new(move |name| {
+            let function = function::code_ref(target)?;
+            let encode = || channels::encode(&*arg.lock().unwrap_or_else(PoisonError::into_inner));
+            let encoded = catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|value| {
+                // It is not dropped: its destructor may panic too.
+                Err(format!("it panicked: {}", function::text(Box::leak(value))))
+            });
+            let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
+            Ok((function, encoded))
+        }))
     }
 }
 
@@ -108,42 +97,32 @@ impl Call {
 struct StartMessage {
     handshake: Handshake,
     daemon: bool,
-    /// What it is to call, and whether channels come too.
-    call: Option<(CodeRef, bool)>,
+    /// What it is to call, if anything.
+    function: Option<CodeRef>,
+    /// Do channels come too?
+    channels: bool,
 }
 
-/// Tells a new process what it needs to know. Returns what it has answered so far. If it ends meanwhile, that is no error yet:
-/// how it ended will say more.
-fn tell(
-    from_child: &PipeReader,
-    to_child: &PipeWriter,
-    name: &str,
-    daemon: bool,
-    call: Option<&(CodeRef, Encoded)>,
-) -> Result<Vec<u8>, Error> {
-    let argument = call.map(|(_, argument)| argument);
-    let message = StartMessage {
-        handshake: Handshake::to(name)?,
-        daemon,
-        call: call.map(|(function, argument)| (*function, argument.has_channels())),
-    };
-    let (mut head, mut answer) = (Vec::new(), Vec::new());
-    encode_into(&message, &mut head).map_err(|error| Error::encode(format!("the start of {name}"), error))?;
-    let read = write_block(to_child, &head, argument.map_or(&[], |argument| &argument.bytes));
-    if let Some(argument) = argument.filter(|argument| read.is_ok() && argument.has_channels()) {
-        if let Some(address @ [_, ..]) = read_block(from_child, &mut answer) {
-            let sent = argument.send_to(&String::from_utf8_lossy(address));
-            sent.map_err(|error| Error::system(format!("sending channels to {name}"), error))?;
+/// Tells a new process what it needs to know, and sends the channels in the argument to it. If it ends meanwhile, that is no
+/// error yet: how it ended will say more.
+fn tell(from_child: &PipeReader, to_child: &PipeWriter, message: &StartMessage, argument: &Encoded) -> io::Result<()> {
+    let head = postcard::to_stdvec(message).unwrap_or_default(); // it cannot fail
+    let read = write_block(to_child, &head, &argument.bytes);
+    if let Some(ends) = argument.ends.as_ref().filter(|_| read.is_ok()) {
+        if let Some(address @ [_, ..]) = read_block(from_child).as_deref() {
+            ends.send_to(&String::from_utf8_lossy(address))?;
         }
     }
-    Ok(answer)
+    Ok(())
 }
 
-/// In a child: what it was told, and what was passed to it.
+/// In a child: what it was told, and what was passed to it. Only [`read_start`] returns one, after the handshake.
 pub(crate) struct Start {
-    pub daemon: bool,
-    pub call: Option<IncomingCall>,
-    pub to_parent: PipeWriter,
+    message: StartMessage,
+    bytes: Vec<u8>,
+    /// Where the encoded argument begins in `bytes`.
+    argument: usize,
+    pub to_parent: Arc<PipeWriter>,
     pub extra: Vec<OwnedHandle>,
 }
 
@@ -153,111 +132,93 @@ pub(crate) fn read_start(parent: Parent, handles: Vec<OwnedHandle>) -> Result<Op
     let (Some(from_parent), Some(to_parent)) = (handles.next(), handles.next()) else {
         return Err("its parent passed too little to it".to_owned());
     };
-    let mut bytes = Vec::new();
-    let Some(block) = read_block(&from_parent.into(), &mut bytes) else {
+    let Some(bytes) = read_block(&from_parent.into()) else {
         return Ok(None);
     };
     let (message, argument): (StartMessage, _) =
-        postcard::take_from_bytes(block).map_err(|_| "what its parent told it makes no sense")?;
+        postcard::take_from_bytes(&bytes).map_err(|_| "what its parent told it makes no sense")?;
     if parent.ends_within(Duration::ZERO) {
         return Ok(None);
     }
     message.handshake.accept(parent)?;
-    let end = LENGTH + block.len();
-    let argument = end - argument.len()..end;
-    let call = message.call.map(|(function, channels)| IncomingCall {
-        function,
-        channels,
-        bytes,
-        argument,
-    });
     Ok(Some(Start {
-        daemon: message.daemon,
-        call,
-        to_parent: to_parent.into(),
+        argument: bytes.len() - argument.len(),
+        message,
+        bytes,
+        to_parent: Arc::new(to_parent.into()),
         extra: handles.collect(),
     }))
 }
 
-/// A function to call, in the child. Only [`read_start`] returns one, after the handshake.
-pub(crate) struct IncomingCall {
-    function: CodeRef,
-    channels: bool,
-    bytes: Vec<u8>,
-    /// Where it lies in `bytes`.
-    argument: Range<usize>,
-}
-
-impl IncomingCall {
-    /// Tells the parent that the call begins, and where it is to send channels, if there are any in the argument; calls the
-    /// function when they have come.
-    pub fn run(self, to_parent: &PipeWriter) -> Outcome {
+impl Start {
+    /// Tells the parent where it is to send channels, if there are any in the argument, and that the call begins; when they
+    /// have come, calls the function, if there is one. The timeline calls this by the given name.
+    pub fn run(self, name: &str) -> Outcome {
+        let _span = self.message.function.map(|_| timeline::span(name));
+        let server = self.prepare();
+        if self.message.channels {
+            let address = WAITS_AT.lock().unwrap().clone().unwrap_or_default(); // "": nothing is to be sent
+            let _ = write_block(&self.to_parent, address.as_bytes(), &[]);
+        }
+        let _ = write_block(&self.to_parent, &[], &[]); // a parent that has ended needs no answer
+        let server = server?;
         let call = move || {
+            *WAITS_AT.lock().unwrap() = None;
             let mut result = Vec::new();
             // SAFETY: `Call::new` made this number with this caller, in the parent, which runs the same program: it said so
             // in the handshake, through the pipe that it passed to this process.
-            let outcome = unsafe { function::run(self.function, &self.bytes[self.argument], &mut result) };
-            (outcome, result)
+            let run = |function| unsafe { function::run(function, &self.bytes[self.argument..], &mut result) };
+            self.message.function.map_or(Ok(()), run)?;
+            Ok(result)
         };
-        if !self.channels {
-            let _ = write_block(to_parent, &[], &[]); // a parent that has ended needs no answer
-            return call();
+        let Some(server) = server else { return call() };
+        channels::run_on_arrival(server, call).unwrap_or_else(|error| Err(not_arrived(error)))
+    }
+
+    /// Watches the parent, if that is needed, and opens the server that will receive the channels, if there are any.
+    fn prepare(&self) -> Result<Option<Server>, Box<RemoteError>> {
+        let StartMessage { daemon, channels, .. } = self.message;
+        if daemon || channels {
+            watch_parent(daemon).map_err(RemoteError::Setup)?;
         }
-        let server = channels::open_server().and_then(|(server, address)| {
-            *WAITS_AT.lock().unwrap() = Some(address.clone());
-            if !IS_DAEMON.load(Ordering::Acquire) {
-                watch_parent()?; // a daemon does so already
-            }
-            Ok((server, address))
-        });
-        // No address: nothing is to be sent.
-        let address = server.as_ref().map_or("", |(_, address)| address.as_str());
-        let told = write_block(to_parent, address.as_bytes(), &[]).map_err(|error| error.to_string());
-        let run = move || {
-            *WAITS_AT.lock().unwrap() = None;
-            call()
-        };
-        let outcome = told
-            .and(server)
-            .and_then(|(server, _)| channels::run_on_arrival(server, run));
-        outcome.unwrap_or_else(|error| {
-            let error = RemoteError::Arguments(format!("their channels did not arrive: {error}"));
-            (Err(Box::new(error)), Vec::new())
-        })
+        if !channels {
+            return Ok(None);
+        }
+        let mut waits_at = WAITS_AT.lock().unwrap(); // first: if the parent ends now, the server is removed
+        let (server, address) = channels::open_server().map_err(not_arrived)?;
+        *waits_at = Some(address);
+        Ok(Some(server))
     }
 }
 
-/// The address at which this process waits for channels. If its parent ends meanwhile, they never come.
-static WAITS_AT: Mutex<Option<String>> = Mutex::new(None);
-/// This process is to end with its parent.
-static IS_DAEMON: AtomicBool = AtomicBool::new(false);
-
-/// Ends this process as soon as its parent has ended, even by SIGKILL, and whatever this process is doing. (If it is stopped
-/// by SIGSTOP, it ends as soon as it is continued.)
-pub(crate) fn end_with_parent() -> Result<(), String> {
-    IS_DAEMON.store(true, Ordering::Release);
-    watch_parent()
+fn not_arrived(error: String) -> Box<RemoteError> {
+    Box::new(RemoteError::Arguments(format!(
+        "their channels did not arrive: {error}"
+    )))
 }
 
-fn watch_parent() -> Result<(), String> {
+/// Where this process waits for channels ("": nowhere yet), until they have come. If its parent ends before, they never come.
+static WAITS_AT: Mutex<Option<String>> = Mutex::new(Some(String::new()));
+
+/// Ends this process as soon as its parent has ended, even by SIGKILL, and whatever this process is doing. (If it is stopped
+/// by SIGSTOP, it ends as soon as it is continued.) One that is no daemon ends only while it waits for channels.
+fn watch_parent(daemon: bool) -> Result<(), String> {
     let exit_without_main_thread = os::exit_without_this_thread();
-    let watch = move || {
-        while !parent_ends_within(Duration::from_secs(1)) {
-            if IS_DAEMON.load(Ordering::Acquire) {
-                exit_without_main_thread(); // the main thread may have ended by itself, and nothing else would notice that
-            }
-        }
+    let watch = move || loop {
+        let ended = parent_ends_within(Duration::from_secs(1));
         let waits_at = WAITS_AT.lock().unwrap();
-        waits_at.as_deref().map(channels::remove_server);
-        if waits_at.is_some() || IS_DAEMON.load(Ordering::Acquire) {
+        if !daemon && waits_at.is_none() {
+            return; // this process may be over when its other threads are
+        }
+        if ended {
+            waits_at.as_deref().map(channels::remove_server);
             os::exit_now(1)
         }
+        exit_without_main_thread(); // the main thread may have ended by itself, and nothing else would notice that
     };
-    let thread = std::thread::Builder::new()
-        .name("common-parent".to_owned())
-        .spawn(watch);
-    thread.map_err(|error| format!("a thread that watches its parent: {error}"))?;
-    Ok(())
+    let thread = std::thread::Builder::new().name("common-parent".to_owned());
+    let started = thread.spawn(watch).map(drop);
+    started.map_err(|error| format!("a thread that watches its parent: {error}"))
 }
 
 /// The size, in bytes, of the length in front of a block.
@@ -273,18 +234,23 @@ pub(crate) fn write_block(mut pipe: &PipeWriter, head: &[u8], body: &[u8]) -> io
     pipe.write_all(long)
 }
 
-/// Reads until there is a block in `bytes`, and returns it. Memory is taken as bytes arrive: a wrong length costs nothing.
-fn read_block<'a>(pipe: &PipeReader, bytes: &'a mut Vec<u8>) -> Option<&'a [u8]> {
-    while split_block(bytes).is_none() && read_some(pipe, bytes) {}
-    split_block(bytes).map(|(block, _)| block)
+/// Reads a block, and nothing of what follows it. Memory is taken as bytes arrive: a wrong length costs nothing.
+fn read_block(mut pipe: &PipeReader) -> Option<Vec<u8>> {
+    let mut length = [0; LENGTH];
+    pipe.read_exact(&mut length).ok()?;
+    let (length, mut block) = (u64::from_le_bytes(length), Vec::with_capacity(1 << 12));
+    pipe.take(length).read_to_end(&mut block).ok()?;
+    (block.len() as u64 == length).then_some(block)
 }
 
-/// Appends what a pipe contains. Returns false at end of file.
-pub(crate) fn read_some(mut pipe: &PipeReader, bytes: &mut Vec<u8>) -> bool {
-    let end = bytes.len();
+/// Appends what a pipe contains to what is known of an answer. (What follows garbage is read, so that its writer can end, and
+/// not kept.) Returns false at end of file.
+pub(crate) fn read_answer(mut pipe: &PipeReader, bytes: &mut Vec<u8>) -> bool {
+    let (end, garbage) = (bytes.len(), is_garbage(bytes));
     bytes.resize(end + end.clamp(1 << 12, 1 << 16), 0);
     let read = pipe.read(&mut bytes[end..]);
-    bytes.truncate(end + *read.as_ref().unwrap_or(&0));
+    let kept = *read.as_ref().ok().filter(|_| !garbage).unwrap_or(&0);
+    bytes.truncate(end + kept);
     read.map_or_else(|error| error.kind() == io::ErrorKind::Interrupted, |count| count > 0)
 }
 
@@ -295,7 +261,7 @@ pub(crate) fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Can these bytes not be a child's answer, two blocks, whatever comes yet? No block has 2^48 bytes or more.
-pub(crate) fn is_garbage(bytes: &[u8]) -> bool {
+fn is_garbage(bytes: &[u8]) -> bool {
     let rest = split_block(bytes).map_or(bytes, |(_, rest)| rest);
     let absurd = rest.get(6..8).is_some_and(|high| high != [0, 0]);
     split_block(rest).map_or(absurd, |(_, more)| !more.is_empty())

@@ -247,6 +247,11 @@ fn end_the_thread(_: ()) {
 }
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn end_the_thread_with(_: ipc_channel::ipc::IpcSender<()>) {
+    end_the_thread(())
+}
+
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[test]
 fn h12_a_target_that_ends_its_thread_only_is_an_error() {
     let _careful = careful(60);
@@ -261,6 +266,13 @@ fn h12_a_target_that_ends_its_thread_only_is_an_error() {
         pool.close().join().unwrap();
         for daemon in [false, true] {
             let p = Process::new(end_the_thread, ()).daemon(daemon).start().unwrap();
+            let error = p.join_timeout(soon()).unwrap_err();
+            assert!(!error.is_timeout(), "{error}");
+            let sender = ipc_channel::ipc::channel().unwrap().0;
+            let p = Process::new(end_the_thread_with, sender)
+                .daemon(daemon)
+                .start()
+                .unwrap();
             let error = p.join_timeout(soon()).unwrap_err();
             assert!(!error.is_timeout(), "{error}");
         }
