@@ -347,7 +347,6 @@ impl Pool {
             Ok(()) => self.submit(f, Packed::take(&mut bytes), 1, index, handler),
             Err(error) => self.refuse(error, index, 1, &handler),
         }
-        bytes.clear();
         let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
         length
     }

@@ -148,11 +148,14 @@ impl Reader {
         ring.read(self.head - 1)
     }
 
-    /// Appends `count` bytes to `bytes`. The caller has seen that they are there.
+    /// Reads on in what has `length` bytes, the first of which are in `bytes` already, as far as it is among the `available` words.
+    /// Returns how many of these it takes.
     #[inline]
-    pub fn pop_bytes(&mut self, ring: &Ring, count: usize, bytes: &mut Vec<u8>) {
+    pub fn pop_payload(&mut self, ring: &Ring, length: u64, available: u64, bytes: &mut Vec<u8>) -> u64 {
+        let count = (length - bytes.len() as u64).min(available * WORD) as usize;
         ring.read_bytes(self.head, count, bytes);
         self.head += words(count);
+        words(count)
     }
 
     /// Lets the writer use the room again.

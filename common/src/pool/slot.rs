@@ -8,7 +8,7 @@ use super::depth::Depths;
 use super::items::Packed;
 use super::job::{InFlight, Job, Sent};
 use super::output::Output;
-use super::replies::{Replies, Reply};
+use super::replies::{Replies, count_values};
 use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake};
 use super::ring::{Damaged, INLINE, Kind, TASK_WORDS, TaskHeader, WORD, Writer, words};
 use super::system::Link;
@@ -183,8 +183,8 @@ impl Slot {
         let mut left = available;
         while left > 0 {
             let due = self.ready.then(|| self.in_flight.due());
-            if let Some(reply) = self.replies.next(ring, &mut left, due)? {
-                self.take_in(link, reply, out)?;
+            if let Some((kind, content)) = self.replies.next(ring, &mut left, due)? {
+                self.take_in(link, kind, content, out)?;
             }
         }
         if available > 0 {
@@ -206,7 +206,7 @@ impl Slot {
         Ok(())
     }
 
-    fn take_in(&mut self, link: &Link, (kind, count, content): Reply, out: &mut Output) -> Result<(), Damaged> {
+    fn take_in(&mut self, link: &Link, kind: Kind, content: Packed, out: &mut Output) -> Result<(), Damaged> {
         match kind {
             Kind::Started => self.started = true,
             Kind::Ready => self.ready = true,
@@ -216,7 +216,10 @@ impl Slot {
                 let error = Error::remote(error, &format!("a task of {}", link.name));
                 self.answer(1, Err(error), out)?;
             }
-            Kind::Value => self.answer(count, Ok(content), out)?,
+            Kind::Value => {
+                let count = count_values(&content, self.in_flight.due())?;
+                self.answer(count, Ok(content), out)?;
+            }
         }
         Ok(())
     }

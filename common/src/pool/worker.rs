@@ -113,17 +113,14 @@ impl<'a> Worker<'a> {
             if task.count == 0 {
                 return Ok(());
             }
-            let large = task.length > INLINE as u64;
             self.items.clear();
             while (self.items.len() as u64) < task.length {
                 self.wait_for_words(1)?;
                 let ring = &self.page.tasks;
-                let available = self.tasks.available(ring).map_err(damaged)? * WORD;
-                let missing = task.length - self.items.len() as u64;
-                self.tasks
-                    .pop_bytes(ring, available.min(missing) as usize, &mut self.items);
+                let available = self.tasks.available(ring).map_err(damaged)?;
+                self.tasks.pop_payload(ring, task.length, available, &mut self.items);
                 self.tasks.release(ring);
-                if large {
+                if task.length > INLINE as u64 {
                     self.wake()?;
                 }
             }

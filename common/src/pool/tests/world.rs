@@ -394,12 +394,11 @@ impl FakeWorker {
                 Ok(true)
             }
             Doing::Reading(task, items) => {
-                let available = 8 * self.tasks.available(ring)?;
+                let available = self.tasks.available(ring)?;
                 if available == 0 {
                     return Ok(false);
                 }
-                let missing = task.length - items.len() as u64;
-                self.tasks.pop_bytes(ring, available.min(missing) as usize, items);
+                self.tasks.pop_payload(ring, task.length, available, items);
                 self.tasks.release(ring);
                 if task.length > INLINE as u64 {
                     self.rang |= must_wake(&page.results.reader_asleep);
