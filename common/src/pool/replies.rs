@@ -5,8 +5,7 @@
 
 use super::items::{Packed, count_items};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, words};
-use super::values::Values;
-use crate::os::{Page, Ring};
+use crate::os::Ring;
 use std::ops::Range;
 
 #[derive(Default)]
@@ -52,13 +51,6 @@ impl Replies {
             Kind::Value | Kind::Error => due.is_some_and(|due| !due.is_empty() && header.is_of(due.start)),
         };
         (whole && is_due).then_some(header).ok_or(Damaged)
-    }
-
-    /// The worker has died: what it had kept of what is `due`, and how many values that are.
-    pub fn read_kept(&self, page: &Page, due: Range<u64>) -> Option<(u32, Packed)> {
-        let is_due = |head: &ResultHeader| head.kind == Kind::Value && head.is_of(due.start);
-        let (_, bytes) = Values::kept(page).filter(|(head, _)| is_due(head))?;
-        Some((count_values(&bytes, due).ok()?, bytes.into()))
     }
 }
 

@@ -9,7 +9,7 @@ use super::items::Packed;
 use super::job::{InFlight, Job, Sent};
 use super::output::Output;
 use super::replies::{Replies, count_values};
-use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake};
+use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, publish_kept};
 use super::ring::{Damaged, INLINE, Kind, TASK_WORDS, TaskHeader, WORD, Writer, words};
 use super::system::Link;
 use crate::error::{Error, RemoteError};
@@ -308,7 +308,8 @@ impl Slot {
     pub fn exited(&mut self, exit: Exit, out: &mut Output) -> Option<(Vec<Job>, Error, bool)> {
         let link = self.link.clone()?;
         if !self.damaged {
-            self.take_in_kept(&link, out);
+            publish_kept(&link.page);
+            let _ = self.read(&link, out); // damage, and then only its first item is lost
         }
         let (error, own_fault) = self.why_it_ended(&link.name, exit);
         // Items are answered before the next one is claimed: so only the first can have been started.
@@ -322,13 +323,6 @@ impl Slot {
         }
         let jobs = self.in_flight.take_back(first + u64::from(begun));
         Some((jobs, error, own_fault))
-    }
-
-    /// The values that it had not published when it died.
-    fn take_in_kept(&mut self, link: &Link, out: &mut Output) {
-        if let Some((count, values)) = self.replies.read_kept(&link.page, self.in_flight.due()) {
-            let _ = self.answer(count, Ok(values), out); // they are due
-        }
     }
 
     /// Why it ended; and, if it was never ready, whether that is its own fault.

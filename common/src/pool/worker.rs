@@ -1,15 +1,13 @@
 //! A worker: takes tasks, calls the target, publishes results.
 //!
 //! It lives in a process of its own, and may die at any moment. So everything that the pool must know afterwards lies outside
-//! of it, in the page that both see: which item it started (`claim`), and every result, from the moment it is there (`values`,
-//! `ring`).
+//! of it, in the page that both see: which item it started (`claim`), and every result, from the moment it is there (`ring`).
 
 use super::claim::claim;
-use super::items::split_item;
+use super::items::{push_item, split_item};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
 use super::ring::{WORD, must_wake, wait, words};
 use super::system::{Ringer, Sleeper};
-use super::values::{MAX_RETAINED, Values};
 use crate::error::RemoteError;
 use crate::function;
 use crate::os::{self, Owner, Page, SharedPage};
@@ -20,6 +18,9 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+/// Memory that larger tasks and results needed is given back at once.
+const MAX_RETAINED: usize = 1 << 20;
+
 /// Works until the pool says that there is nothing more to do. Returns the exit code.
 pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     let [page, bell, pool_bell] = start.extra.try_into().map_err(|_| "its memory was not passed to it")?;
@@ -29,7 +30,7 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     function::on_panic_abort(move |error| {
         if owner.is_me() {
             let mut worker = Worker::new(&last_words.0, &last_words.1, &last_words.2);
-            worker.results = Writer::resume(&worker.page.results);
+            worker.results = Writer::resume(worker.page);
             let _ = worker.send_error(Kind::Fatal, 0, error);
         }
     });
@@ -69,8 +70,9 @@ pub(super) struct Worker<'a> {
     results: Writer,
     /// The items of the current task.
     items: Vec<u8>,
-    /// Of the current task.
-    values: Values,
+    /// Values of the current task that are kept (see `ring`), and the item of the first one.
+    values: Vec<u8>,
+    first: u64,
     /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
     passed_over: bool,
     owner: Owner,
@@ -91,7 +93,8 @@ impl<'a> Worker<'a> {
             tasks: Reader::default(),
             results: Writer::default(),
             items: Vec::new(),
-            values: Values::default(),
+            values: Vec::new(),
+            first: 0,
             passed_over: false,
             owner: Owner::me(),
             told_at: Instant::now(),
@@ -166,7 +169,7 @@ impl<'a> Worker<'a> {
             let (arg, others) = split_item(rest).ok_or(Damaged).map_err(damaged)?;
             rest = others;
             if !claim(&self.page.next, item) {
-                self.publish_values()?;
+                self.publish_values(self.values.len())?;
                 self.passed_over = true; // it was taken back, and so was everything after it
                 break;
             }
@@ -174,36 +177,51 @@ impl<'a> Worker<'a> {
             span.get_or_insert_with(|| timeline::task(task.label)).begun(number + 1);
             // SAFETY: it came from this process's parent, which runs the same program; the header's check is right.
             let call = |value: &mut Vec<u8>| unsafe { function::run(task.function, arg, value) };
-            let outcome = self.values.push(item, call);
+            let kept = self.values.len();
+            if kept == 0 {
+                self.first = item;
+            }
+            let outcome = push_item(&mut self.values, call);
             let more = number + 1 < u64::from(task.count);
             if !more {
                 span = None;
             }
             self.leave_copy();
+            let mut keep = || self.results.keep(self.page, self.first, &self.values, kept);
             match outcome {
-                Ok(()) if more && self.values.keep(self.page) => {} // more are to follow soon
-                Ok(()) => self.publish_values()?,
+                Ok(()) if keep().map_err(damaged)? => {}
+                Ok(()) => {
+                    let mut values = std::mem::take(&mut self.values);
+                    self.publish_values(kept)?;
+                    self.send(Kind::Value, item, &values[kept..])?;
+                    values.clear();
+                    self.values = values; // its memory is used again
+                }
                 Err(error) => self.send_error(Kind::Error, item, &error)?,
+            }
+            if !more {
+                self.publish_values(self.values.len())?;
             }
         }
         self.items = items;
         self.items.clear();
         self.items.shrink_to(MAX_RETAINED);
+        self.values.shrink_to(MAX_RETAINED);
         Ok(())
     }
 
-    fn publish_values(&mut self) -> io::Result<()> {
-        let mut values = std::mem::take(&mut self.values);
-        if !values.bytes.is_empty() {
-            self.send(Kind::Value, values.first, &values.bytes)?;
+    /// Publishes so many bytes of values: all that are kept.
+    fn publish_values(&mut self, kept: usize) -> io::Result<()> {
+        self.values.clear();
+        if kept == 0 {
+            return Ok(());
         }
-        values.clear(self.page);
-        self.values = values;
-        Ok(())
+        self.results.push_kept(kept);
+        self.publish()
     }
 
     pub fn send_error(&mut self, kind: Kind, item: u64, error: &RemoteError) -> io::Result<()> {
-        self.publish_values()?;
+        self.publish_values(self.values.len())?;
         self.send(kind, item, &postcard::to_stdvec(error).unwrap_or_default())
     }
 
