@@ -58,7 +58,7 @@ const MAX_KEPT: usize = CAPACITY as usize / 4;
 
 pub(super) const TASK_WORDS: u64 = 5;
 
-pub(super) const WORD: u64 = size_of::<u64>() as u64;
+const WORD: u64 = size_of::<u64>() as u64;
 
 /// How many words `bytes` bytes take.
 pub(super) fn words(bytes: usize) -> u64 {
@@ -134,11 +134,18 @@ impl Writer {
         self.tail += 1;
     }
 
-    /// As [`push`](Writer::push).
+    /// Pushes as many of the bytes as there is room for beside `spare` words. Not in small pieces: each may wake the reader.
+    /// Returns how many bytes were pushed.
     #[inline]
-    pub fn push_bytes(&mut self, ring: &Ring, bytes: &[u8]) {
-        ring.write_bytes(self.tail, bytes);
-        self.tail += words(bytes.len());
+    pub fn push_piece(&mut self, ring: &Ring, bytes: &[u8], spare: u64) -> Result<usize, Damaged> {
+        let room = self.room(ring, words(bytes.len()) + spare)?.saturating_sub(spare);
+        if room < words(bytes.len().min(INLINE)) {
+            return Ok(0);
+        }
+        let piece = &bytes[..bytes.len().min((room * WORD) as usize)];
+        ring.write_bytes(self.tail, piece);
+        self.tail += words(piece.len());
+        Ok(piece.len())
     }
 
     /// Lets the reader see what was pushed.

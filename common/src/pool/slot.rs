@@ -10,7 +10,7 @@ use super::job::{InFlight, Job, Sent};
 use super::output::Output;
 use super::replies::{Replies, count_values};
 use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, publish_kept};
-use super::ring::{Damaged, INLINE, Kind, TASK_WORDS, TaskHeader, WORD, Writer, words};
+use super::ring::{Damaged, INLINE, Kind, TASK_WORDS, TaskHeader, Writer, words};
 use super::system::Link;
 use crate::error::{Error, RemoteError};
 use crate::os::Exit;
@@ -120,20 +120,10 @@ impl Slot {
         let (Some(link), Some(written), Some(sent)) = (&self.link, self.upload, self.in_flight.sent.back()) else {
             return Ok(false);
         };
-        let ring = &link.page.tasks;
         let rest = &sent.job.items[written..];
-        let room = self
-            .tasks
-            .room(ring, words(rest.len()) + TASK_WORDS)?
-            .saturating_sub(TASK_WORDS);
-        // Not in small pieces: each may wake the worker.
-        if room < words(rest.len().min(INLINE)) {
-            return Ok(false);
-        }
-        let piece = &rest[..rest.len().min((room * WORD) as usize)];
-        self.tasks.push_bytes(ring, piece);
-        self.upload = (piece.len() < rest.len()).then_some(written + piece.len());
-        Ok(true)
+        let pushed = self.tasks.push_piece(&link.page.tasks, rest, TASK_WORDS)?;
+        self.upload = (pushed < rest.len()).then_some(written + pushed);
+        Ok(pushed > 0)
     }
 
     /// Lets it see what was written.

@@ -6,7 +6,7 @@
 use super::claim::claim;
 use super::items::{push_item, split_item};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
-use super::ring::{WORD, must_wake, wait, words};
+use super::ring::{must_wake, wait, words};
 use super::system::{Ringer, Sleeper};
 use crate::error::RemoteError;
 use crate::function;
@@ -249,29 +249,27 @@ impl<'a> Worker<'a> {
     fn write(&mut self, kind: Kind, item: u64, mut payload: &[u8]) -> io::Result<()> {
         let ring = &self.page.results;
         let header = ResultHeader::new(kind, item, payload.len() as u64);
-        // Not in small pieces: each may wake the pool.
-        let mut room = self.wait_for_room(1 + words(payload.len().min(INLINE)))? - 1;
+        self.wait_for_room(1 + words(payload.len().min(INLINE)))?;
         self.results.push(ring, header.to_word());
         loop {
-            let (piece, rest) = payload.split_at(payload.len().min((room * WORD) as usize));
-            self.results.push_bytes(ring, piece);
-            if rest.is_empty() {
+            let pushed = self.results.push_piece(ring, payload, 0).map_err(damaged)?;
+            payload = &payload[pushed..];
+            if payload.is_empty() {
                 return Ok(());
             }
             self.publish()?;
-            payload = rest;
-            room = self.wait_for_room(words(payload.len().min(INLINE)))?;
+            self.wait_for_room(words(payload.len().min(INLINE)))?;
         }
     }
 
-    /// Sleeps until there is room for `count` words; returns how much there is.
-    fn wait_for_room(&mut self, count: u64) -> io::Result<u64> {
+    /// Sleeps until there is room for `count` words.
+    fn wait_for_room(&mut self, count: u64) -> io::Result<()> {
         let ring = &self.page.results;
-        if self.results.room(ring, count).map_err(damaged)? < count {
-            self.publish()?; // so that the pool can read on
-            let ready = || Ok(self.results.room(ring, count)? >= count);
-            wait(&ring.writer_asleep, ready, || self.bell.wait())?;
+        if self.results.room(ring, count).map_err(damaged)? >= count {
+            return Ok(());
         }
-        self.results.room(ring, count).map_err(damaged)
+        self.publish()?; // so that the pool can read on
+        let ready = || Ok(self.results.room(ring, count)? >= count);
+        wait(&ring.writer_asleep, ready, || self.bell.wait())
     }
 }
