@@ -226,8 +226,7 @@
 //! 2. `spawn`: how the program is run again, and what parent and child say to each other. Below it, `function` and `message`:
 //!    how a function and its argument become bytes; `channels`: how ends of `ipc-channel` travel.
 //! 3. `pool::claim`: which side has a task, decided by one number in shared memory.
-//! 4. `pool::ring`: how tasks and results go through shared memory. `pool::worker`: the worker's side, with
-//!    `pool::values`: what it has not published yet.
+//! 4. `pool::ring`: how tasks and results go through shared memory. `pool::worker`: the worker's side.
 //! 5. `pool::job`, `pool::items`: tasks, and their arguments as bytes. `pool::replies`: what a worker says, read and checked.
 //!    `pool::slot`: a worker as the pool sees it. `pool::depth`, `pool::queue`: how many tasks go where. `pool::output`,
 //!    `pool::collector`: the thread that collects results, and what it delivers.

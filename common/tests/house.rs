@@ -38,7 +38,6 @@ const ORDER: &[&str] = &[
     "pool/items.rs",
     "pool/ring.rs",
     "pool/system.rs",
-    "pool/values.rs",
     "pool/worker.rs",
     "pool/handles.rs",
     "pool/job.rs",

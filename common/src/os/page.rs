@@ -10,7 +10,7 @@ use crossbeam_utils::CachePadded;
 use shared_memory::SharedMemory;
 use std::io;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU8, AtomicU64 as Word, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64 as Word, Ordering::Relaxed};
 
 /// A worker's page. Each counter is on cache lines of its own, so that processors that write to neighbouring ones do not
 /// disturb each other.
@@ -21,9 +21,8 @@ pub(crate) struct Page {
     /// How many nanoseconds the worker has worked since it last rang or had nothing to do; 0: nothing new. It writes this when
     /// it runs out of tasks, and when it rings.
     pub took: CachePadded<AtomicU64>,
-    /// Values that the worker has not published yet, for the pool if it dies: the head of a result, or 0, and the bytes of that.
+    /// The tail of `results`, if the worker has written values behind it that it has not published yet.
     pub kept: CachePadded<AtomicU64>,
-    pub kept_bytes: [AtomicU8; CAPACITY as usize / 4],
     /// From the pool to the worker.
     pub tasks: Ring,
     /// From the worker to the pool.

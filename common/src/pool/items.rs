@@ -88,13 +88,14 @@ impl From<Vec<u8>> for Packed {
 }
 
 impl Packed {
-    /// Takes the bytes out of a buffer; a short buffer keeps its memory, to be used again.
+    /// Empties a buffer; after a few bytes it keeps its memory, to be used again.
     pub fn take(bytes: &mut Vec<u8>) -> Packed {
-        if bytes.len() <= SHORT {
-            Packed::from(&bytes[..])
-        } else {
-            std::mem::take(bytes).into()
+        if bytes.len() > SHORT {
+            return std::mem::take(bytes).into();
         }
+        let packed = Packed::from(&bytes[..]);
+        bytes.clear();
+        packed
     }
 }
 

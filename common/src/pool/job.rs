@@ -120,27 +120,17 @@ impl InFlight {
         Ok((finished.job.handler, index))
     }
 
-    /// Takes back the jobs from item number `first` on.
+    /// Takes back the jobs from item number `first` on, which is not answered.
     pub fn take_back(&mut self, first: u64) -> Vec<Job> {
-        let mut jobs = Vec::new();
-        while let Some(mut sent) = self.sent.pop_back() {
-            if sent.unanswered().end <= first {
-                self.sent.push_back(sent);
-                break;
+        let begun = self.sent.partition_point(|sent| sent.first < first);
+        let mut jobs: Vec<Job> = self.sent.drain(begun..).map(|sent| sent.job).collect();
+        if let Some(sent) = self.sent.back_mut().filter(|sent| sent.unanswered().end > first) {
+            jobs.push(sent.job.split_off((first - sent.first) as u32));
+            if sent.unanswered().is_empty() {
+                self.sent.pop_back();
             }
-            let kept = first.max(sent.unanswered().start) - sent.first;
-            let job = if kept == 0 {
-                sent.job
-            } else {
-                let rest = sent.job.split_off(kept as u32);
-                if sent.answered < sent.job.count {
-                    self.sent.push_back(sent);
-                }
-                rest
-            };
-            self.tasks_left += u64::from(job.count);
-            jobs.push(job);
         }
+        self.tasks_left += jobs.iter().map(|job| u64::from(job.count)).sum::<u64>();
         jobs
     }
 }

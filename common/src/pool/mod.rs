@@ -1,10 +1,10 @@
 //! `Pool`, after Python's `multiprocessing.Pool`: what a program sees of it.
 //!
 //! From the bottom to the top: `claim`, who starts an item; `items`, arguments and values as bytes; `ring`, what pool and
-//! worker say to each other; `values`, what a worker has not published yet; `worker`, the other side; `handles`, what a caller
-//! holds; `job`, what is in flight; `output`, what is delivered; `depth`, how much is sent ahead; `replies`, what a worker
-//! says; `slot`, one worker as the pool sees it; `queue`, which item goes where; `collector`, the thread that collects
-//! results; `supervisor`, a thread for each worker; `imap`.
+//! worker say to each other; `worker`, the other side; `handles`, what a caller holds; `job`, what is in flight; `output`, what
+//! is delivered; `depth`, how much is sent ahead; `replies`, what a worker says; `slot`, one worker as the pool sees it;
+//! `queue`, which item goes where; `collector`, the thread that collects results; `supervisor`, a thread for each worker;
+//! `imap`.
 
 use crate::channels::encode_plain;
 use crate::error::Error;
@@ -40,7 +40,6 @@ mod supervisor;
 mod system;
 #[cfg(test)]
 pub(crate) mod tests;
-mod values;
 pub(crate) mod worker;
 
 pub use handles::{AsyncResult, MapResult};
@@ -347,7 +346,6 @@ impl Pool {
             Ok(()) => self.submit(f, Packed::take(&mut bytes), 1, index, handler),
             Err(error) => self.refuse(error, index, 1, &handler),
         }
-        bytes.clear();
         let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
         length
     }

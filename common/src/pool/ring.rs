@@ -12,8 +12,12 @@
 //!
 //! **A result** is one word, which names kind, item and length, and what belongs to that: the values of some consecutive items
 //! of one task, or why an item has none. A larger value follows in pieces, as there is room. Before the next item is claimed, a
-//! value is published, or kept where the pool finds it if the worker dies (see `values`). So a worker that dies has started at
-//! most one item that it has not answered.
+//! value is published, or kept where the pool finds it if the worker dies. So a worker that dies has started at most one item
+//! that it has not answered.
+//!
+//! **Values are kept** in the ring itself, behind its tail, because publishing each value of a chunk would cost more than a short
+//! call. `Page::kept` says that there is a result; it grows with each value, and is whole at any moment: first the bytes are
+//! written, then the head, which says how many there are. Only after a death is it published for the worker ([`publish_kept`]).
 //!
 //! **Nobody spins, nobody misses a wake-up.** A side that finds nothing to read yields once and looks again; then it sets a
 //! flag that it is asleep, looks a last time, and waits for its bell ([`wait`]). The side that has published something looks
@@ -37,7 +41,7 @@
 //! claimed and has neither, which fails; and items that were not claimed, which go back to the queue. A replacement gets a fresh
 //! page.
 
-use crate::os::{CAPACITY, CodeRef, Ring};
+use crate::os::{CAPACITY, CodeRef, Page, Ring};
 use crate::sync::{AtomicU32, fence};
 use std::io;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
@@ -49,9 +53,12 @@ pub(super) struct Damaged;
 /// Maximum length, in bytes, of payloads that travel right behind their header.
 pub(super) const INLINE: usize = 3 * CAPACITY as usize; // three eighths of a ring
 
+/// Maximum length, in bytes, of values that are published together.
+const MAX_KEPT: usize = CAPACITY as usize / 4;
+
 pub(super) const TASK_WORDS: u64 = 5;
 
-pub(super) const WORD: u64 = size_of::<u64>() as u64;
+const WORD: u64 = size_of::<u64>() as u64;
 
 /// How many words `bytes` bytes take.
 pub(super) fn words(bytes: usize) -> u64 {
@@ -67,10 +74,33 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// A writer that continues where another one stopped.
-    pub fn resume(ring: &Ring) -> Writer {
-        let (tail, head) = (ring.tail.load(Relaxed), ring.head.load(Acquire));
+    /// In a worker that aborts: a writer of results that continues where another one stopped.
+    pub fn resume(page: &Page) -> Writer {
+        publish_kept(page);
+        let (tail, head) = (page.results.tail.load(Relaxed), page.results.head.load(Acquire));
         Writer { tail, head }
+    }
+
+    /// Keeps the values of some items behind the tail; all but the last one, which begins at `start`, are there already. Returns
+    /// false if there is no room for that one.
+    #[inline]
+    pub fn keep(&mut self, page: &Page, first: u64, values: &[u8], start: usize) -> Result<bool, Damaged> {
+        let (ring, needed) = (&page.results, 1 + words(values.len()));
+        if values.len() > MAX_KEPT || self.room(ring, needed)? < needed {
+            return Ok(false);
+        }
+        let whole = start as u64 / WORD; // words that stay as they are
+        ring.write_bytes(self.tail + 1 + whole, &values[(whole * WORD) as usize..]);
+        fence(Release);
+        let header = ResultHeader::new(Kind::Value, first, values.len() as u64);
+        ring.write(self.tail, header.to_word());
+        page.kept.store(self.tail, Release);
+        Ok(true)
+    }
+
+    /// Pushes values that were kept.
+    pub fn push_kept(&mut self, bytes: usize) {
+        self.tail += 1 + words(bytes);
     }
 
     /// How many words there is room for. Looks at the reader's position only if there seems to be less than `wanted`.
@@ -104,11 +134,18 @@ impl Writer {
         self.tail += 1;
     }
 
-    /// As [`push`](Writer::push).
+    /// Pushes as many of the bytes as there is room for beside `spare` words. Not in small pieces: each may wake the reader.
+    /// Returns how many bytes were pushed.
     #[inline]
-    pub fn push_bytes(&mut self, ring: &Ring, bytes: &[u8]) {
-        ring.write_bytes(self.tail, bytes);
-        self.tail += words(bytes.len());
+    pub fn push_piece(&mut self, ring: &Ring, bytes: &[u8], spare: u64) -> Result<usize, Damaged> {
+        let room = self.room(ring, words(bytes.len()) + spare)?.saturating_sub(spare);
+        if room < words(bytes.len().min(INLINE)) {
+            return Ok(0);
+        }
+        let piece = &bytes[..bytes.len().min((room * WORD) as usize)];
+        ring.write_bytes(self.tail, piece);
+        self.tail += words(piece.len());
+        Ok(piece.len())
     }
 
     /// Lets the reader see what was pushed.
@@ -148,17 +185,30 @@ impl Reader {
         ring.read(self.head - 1)
     }
 
-    /// Appends `count` bytes to `bytes`. The caller has seen that they are there.
+    /// Reads on in what has `length` bytes, the first of which are in `bytes` already, as far as it is among the `available` words.
+    /// Returns how many of these it takes.
     #[inline]
-    pub fn pop_bytes(&mut self, ring: &Ring, count: usize, bytes: &mut Vec<u8>) {
+    pub fn pop_payload(&mut self, ring: &Ring, length: u64, available: u64, bytes: &mut Vec<u8>) -> u64 {
+        let count = (length - bytes.len() as u64).min(available * WORD) as usize;
         ring.read_bytes(self.head, count, bytes);
         self.head += words(count);
+        words(count)
     }
 
     /// Lets the writer use the room again.
     #[inline]
     pub fn release(&self, ring: &Ring) {
         ring.head.store(self.head, Release);
+    }
+}
+
+/// Publishes the values that a worker had kept when it died. (A result that is not due or not whole is damage, and found as such.)
+pub(super) fn publish_kept(page: &Page) {
+    let tail = page.results.tail.load(Acquire);
+    let kept = ResultHeader::from_word(page.results.read(tail));
+    if let Some(header) = kept.ok().filter(|_| page.kept.load(Acquire) == tail) {
+        let end = tail.wrapping_add(1 + words(header.length as usize));
+        page.results.tail.store(end, Release);
     }
 }
 

@@ -8,9 +8,9 @@ use super::depth::Depths;
 use super::items::Packed;
 use super::job::{InFlight, Job, Sent};
 use super::output::Output;
-use super::replies::{Replies, Reply};
-use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake};
-use super::ring::{Damaged, INLINE, Kind, TASK_WORDS, TaskHeader, WORD, Writer, words};
+use super::replies::{Replies, count_values};
+use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, publish_kept};
+use super::ring::{Damaged, INLINE, Kind, TASK_WORDS, TaskHeader, Writer, words};
 use super::system::Link;
 use crate::error::{Error, RemoteError};
 use crate::os::Exit;
@@ -120,20 +120,10 @@ impl Slot {
         let (Some(link), Some(written), Some(sent)) = (&self.link, self.upload, self.in_flight.sent.back()) else {
             return Ok(false);
         };
-        let ring = &link.page.tasks;
         let rest = &sent.job.items[written..];
-        let room = self
-            .tasks
-            .room(ring, words(rest.len()) + TASK_WORDS)?
-            .saturating_sub(TASK_WORDS);
-        // Not in small pieces: each may wake the worker.
-        if room < words(rest.len().min(INLINE)) {
-            return Ok(false);
-        }
-        let piece = &rest[..rest.len().min((room * WORD) as usize)];
-        self.tasks.push_bytes(ring, piece);
-        self.upload = (piece.len() < rest.len()).then_some(written + piece.len());
-        Ok(true)
+        let pushed = self.tasks.push_piece(&link.page.tasks, rest, TASK_WORDS)?;
+        self.upload = (pushed < rest.len()).then_some(written + pushed);
+        Ok(pushed > 0)
     }
 
     /// Lets it see what was written.
@@ -183,8 +173,8 @@ impl Slot {
         let mut left = available;
         while left > 0 {
             let due = self.ready.then(|| self.in_flight.due());
-            if let Some(reply) = self.replies.next(ring, &mut left, due)? {
-                self.take_in(link, reply, out)?;
+            if let Some((kind, content)) = self.replies.next(ring, &mut left, due)? {
+                self.take_in(link, kind, content, out)?;
             }
         }
         if available > 0 {
@@ -206,7 +196,7 @@ impl Slot {
         Ok(())
     }
 
-    fn take_in(&mut self, link: &Link, (kind, count, content): Reply, out: &mut Output) -> Result<(), Damaged> {
+    fn take_in(&mut self, link: &Link, kind: Kind, content: Packed, out: &mut Output) -> Result<(), Damaged> {
         match kind {
             Kind::Started => self.started = true,
             Kind::Ready => self.ready = true,
@@ -216,7 +206,10 @@ impl Slot {
                 let error = Error::remote(error, &format!("a task of {}", link.name));
                 self.answer(1, Err(error), out)?;
             }
-            Kind::Value => self.answer(count, Ok(content), out)?,
+            Kind::Value => {
+                let count = count_values(&content, self.in_flight.due())?;
+                self.answer(count, Ok(content), out)?;
+            }
         }
         Ok(())
     }
@@ -305,7 +298,8 @@ impl Slot {
     pub fn exited(&mut self, exit: Exit, out: &mut Output) -> Option<(Vec<Job>, Error, bool)> {
         let link = self.link.clone()?;
         if !self.damaged {
-            self.take_in_kept(&link, out);
+            publish_kept(&link.page);
+            let _ = self.read(&link, out); // damage, and then only its first item is lost
         }
         let (error, own_fault) = self.why_it_ended(&link.name, exit);
         // Items are answered before the next one is claimed: so only the first can have been started.
@@ -319,13 +313,6 @@ impl Slot {
         }
         let jobs = self.in_flight.take_back(first + u64::from(begun));
         Some((jobs, error, own_fault))
-    }
-
-    /// The values that it had not published when it died.
-    fn take_in_kept(&mut self, link: &Link, out: &mut Output) {
-        if let Some((count, values)) = self.replies.read_kept(&link.page, self.in_flight.due()) {
-            let _ = self.answer(count, Ok(values), out); // they are due
-        }
     }
 
     /// Why it ended; and, if it was never ready, whether that is its own fault.

@@ -1,15 +1,13 @@
 //! A worker: takes tasks, calls the target, publishes results.
 //!
 //! It lives in a process of its own, and may die at any moment. So everything that the pool must know afterwards lies outside
-//! of it, in the page that both see: which item it started (`claim`), and every result, from the moment it is there (`values`,
-//! `ring`).
+//! of it, in the page that both see: which item it started (`claim`), and every result, from the moment it is there (`ring`).
 
 use super::claim::claim;
-use super::items::split_item;
+use super::items::{push_item, split_item};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
-use super::ring::{WORD, must_wake, wait, words};
+use super::ring::{must_wake, wait, words};
 use super::system::{Ringer, Sleeper};
-use super::values::{MAX_RETAINED, Values};
 use crate::error::RemoteError;
 use crate::function;
 use crate::os::{self, Owner, Page, SharedPage};
@@ -19,6 +17,9 @@ use crate::timeline;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+
+/// Memory that larger tasks and results needed is given back at once.
+const MAX_RETAINED: usize = 1 << 20;
 
 /// Works until the pool says that there is nothing more to do. Returns the exit code.
 pub(crate) fn run_child(mut start: Start) -> Result<i32, String> {
@@ -30,7 +31,7 @@ pub(crate) fn run_child(mut start: Start) -> Result<i32, String> {
     function::on_panic_abort(move |error| {
         if owner.is_me() {
             let mut worker = Worker::new(&last_words.0, &last_words.1, &last_words.2);
-            worker.results = Writer::resume(&worker.page.results);
+            worker.results = Writer::resume(worker.page);
             let _ = worker.send_error(Kind::Fatal, 0, error);
         }
     });
@@ -62,8 +63,9 @@ pub(super) struct Worker<'a> {
     results: Writer,
     /// The items of the current task.
     items: Vec<u8>,
-    /// Of the current task.
-    values: Values,
+    /// Values of the current task that are kept (see `ring`), and the item of the first one.
+    values: Vec<u8>,
+    first: u64,
     /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
     passed_over: bool,
     owner: Owner,
@@ -84,7 +86,8 @@ impl<'a> Worker<'a> {
             tasks: Reader::default(),
             results: Writer::default(),
             items: Vec::new(),
-            values: Values::default(),
+            values: Vec::new(),
+            first: 0,
             passed_over: false,
             owner: Owner::me(),
             told_at: Instant::now(),
@@ -106,17 +109,14 @@ impl<'a> Worker<'a> {
             if task.count == 0 {
                 return Ok(());
             }
-            let large = task.length > INLINE as u64;
             self.items.clear();
             while (self.items.len() as u64) < task.length {
                 self.wait_for_words(1)?;
                 let ring = &self.page.tasks;
-                let available = self.tasks.available(ring).map_err(damaged)? * WORD;
-                let missing = task.length - self.items.len() as u64;
-                self.tasks
-                    .pop_bytes(ring, available.min(missing) as usize, &mut self.items);
+                let available = self.tasks.available(ring).map_err(damaged)?;
+                self.tasks.pop_payload(ring, task.length, available, &mut self.items);
                 self.tasks.release(ring);
-                if large {
+                if task.length > INLINE as u64 {
                     self.wake()?;
                 }
             }
@@ -162,7 +162,7 @@ impl<'a> Worker<'a> {
             let (arg, others) = split_item(rest).ok_or(Damaged).map_err(damaged)?;
             rest = others;
             if !claim(&self.page.next, item) {
-                self.publish_values()?;
+                self.publish_values(self.values.len())?;
                 self.passed_over = true; // it was taken back, and so was everything after it
                 break;
             }
@@ -170,36 +170,51 @@ impl<'a> Worker<'a> {
             span.get_or_insert_with(|| timeline::task(task.label)).begun(number + 1);
             // SAFETY: it came from this process's parent, which runs the same program; the header's check is right.
             let call = |value: &mut Vec<u8>| unsafe { function::run(task.function, arg, value) };
-            let outcome = self.values.push(item, call);
+            let kept = self.values.len();
+            if kept == 0 {
+                self.first = item;
+            }
+            let outcome = push_item(&mut self.values, call);
             let more = number + 1 < u64::from(task.count);
             if !more {
                 span = None;
             }
             self.leave_copy();
+            let mut keep = || self.results.keep(self.page, self.first, &self.values, kept);
             match outcome {
-                Ok(()) if more && self.values.keep(self.page) => {} // more are to follow soon
-                Ok(()) => self.publish_values()?,
+                Ok(()) if keep().map_err(damaged)? => {}
+                Ok(()) => {
+                    let mut values = std::mem::take(&mut self.values);
+                    self.publish_values(kept)?;
+                    self.send(Kind::Value, item, &values[kept..])?;
+                    values.clear();
+                    self.values = values; // its memory is used again
+                }
                 Err(error) => self.send_error(Kind::Error, item, &error)?,
+            }
+            if !more {
+                self.publish_values(self.values.len())?;
             }
         }
         self.items = items;
         self.items.clear();
         self.items.shrink_to(MAX_RETAINED);
+        self.values.shrink_to(MAX_RETAINED);
         Ok(())
     }
 
-    fn publish_values(&mut self) -> io::Result<()> {
-        let mut values = std::mem::take(&mut self.values);
-        if !values.bytes.is_empty() {
-            self.send(Kind::Value, values.first, &values.bytes)?;
+    /// Publishes so many bytes of values: all that are kept.
+    fn publish_values(&mut self, kept: usize) -> io::Result<()> {
+        self.values.clear();
+        if kept == 0 {
+            return Ok(());
         }
-        values.clear(self.page);
-        self.values = values;
-        Ok(())
+        self.results.push_kept(kept);
+        self.publish()
     }
 
     pub fn send_error(&mut self, kind: Kind, item: u64, error: &RemoteError) -> io::Result<()> {
-        self.publish_values()?;
+        self.publish_values(self.values.len())?;
         self.send(kind, item, &postcard::to_stdvec(error).unwrap_or_default())
     }
 
@@ -227,29 +242,27 @@ impl<'a> Worker<'a> {
     fn write(&mut self, kind: Kind, item: u64, mut payload: &[u8]) -> io::Result<()> {
         let ring = &self.page.results;
         let header = ResultHeader::new(kind, item, payload.len() as u64);
-        // Not in small pieces: each may wake the pool.
-        let mut room = self.wait_for_room(1 + words(payload.len().min(INLINE)))? - 1;
+        self.wait_for_room(1 + words(payload.len().min(INLINE)))?;
         self.results.push(ring, header.to_word());
         loop {
-            let (piece, rest) = payload.split_at(payload.len().min((room * WORD) as usize));
-            self.results.push_bytes(ring, piece);
-            if rest.is_empty() {
+            let pushed = self.results.push_piece(ring, payload, 0).map_err(damaged)?;
+            payload = &payload[pushed..];
+            if payload.is_empty() {
                 return Ok(());
             }
             self.publish()?;
-            payload = rest;
-            room = self.wait_for_room(words(payload.len().min(INLINE)))?;
+            self.wait_for_room(words(payload.len().min(INLINE)))?;
         }
     }
 
-    /// Sleeps until there is room for `count` words; returns how much there is.
-    fn wait_for_room(&mut self, count: u64) -> io::Result<u64> {
+    /// Sleeps until there is room for `count` words.
+    fn wait_for_room(&mut self, count: u64) -> io::Result<()> {
         let ring = &self.page.results;
-        if self.results.room(ring, count).map_err(damaged)? < count {
-            self.publish()?; // so that the pool can read on
-            let ready = || Ok(self.results.room(ring, count)? >= count);
-            wait(&ring.writer_asleep, ready, || self.bell.wait())?;
+        if self.results.room(ring, count).map_err(damaged)? >= count {
+            return Ok(());
         }
-        self.results.room(ring, count).map_err(damaged)
+        self.publish()?; // so that the pool can read on
+        let ready = || Ok(self.results.room(ring, count)? >= count);
+        wait(&ring.writer_asleep, ready, || self.bell.wait())
     }
 }

@@ -84,8 +84,9 @@ fn forge_result(rng: &mut Rng, page: &Page) {
     let tail = ring.tail.load(Relaxed);
     let head = header(rng, page.next.load(Relaxed).wrapping_sub(1));
     if rng.one_in(3) {
-        page.kept.store(head, Relaxed);
-        page.kept_bytes[rng.below(20)].store(rng.pick(&[0, 1, 4, 8, 255]), Relaxed);
+        page.kept.store(tail, Relaxed);
+        ring.write(tail, head);
+        ring.write(tail.wrapping_add(rng.below(4) as u64), rng.pick(&[0, 1, 4, 8, 255]));
         return;
     }
     let at = rng.pick(&[tail, ring.head.load(Relaxed)]);
@@ -115,9 +116,6 @@ fn fill(rng: &mut Rng, page: &Page) {
     let mut word = || word.unwrap_or_else(|| rng.next());
     page.next.store(word(), Relaxed);
     page.kept.store(word(), Relaxed);
-    page.kept_bytes
-        .iter()
-        .for_each(|byte| byte.store(word() as u8, Relaxed));
     for ring in [&page.tasks, &page.results] {
         (0..CAPACITY).for_each(|position| ring.write(position, word()));
         for field in [&ring.head, &ring.tail] {

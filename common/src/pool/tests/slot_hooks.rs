@@ -32,8 +32,7 @@ impl Slot {
 
     /// How much memory was taken for results.
     pub fn capacity(&self) -> usize {
-        let download = self.replies.download.as_ref();
-        self.replies.buffer.capacity() + download.map_or(0, |(_, item, _)| item.capacity())
+        self.replies.bytes.capacity()
     }
 
     /// How many items wait behind another one. (Those of a large job do when all of it has come.)

@@ -15,7 +15,6 @@ use crate::pool::ring::{
 };
 use crate::pool::slot::Slot;
 use crate::pool::system::{Link, bell};
-use crate::pool::values::Values;
 use crate::sync::AtomicU32;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -239,9 +238,9 @@ pub(super) struct FakeWorker {
     /// Words of a result for which there was no room yet, and the results that are to follow.
     unwritten: VecDeque<u64>,
     later: VecDeque<(Kind, u64, Vec<u8>)>,
-    values: Values,
-    /// The values are among the results that are to be written.
-    publishes: bool,
+    /// Values that are kept, and the item of the first one.
+    values: Vec<u8>,
+    first: u64,
     /// The item that it has claimed and not answered.
     pub current: Option<usize>,
     sleep: Sleep,
@@ -273,8 +272,8 @@ impl FakeWorker {
             doing: Doing::Starting,
             unwritten: VecDeque::new(),
             later: VecDeque::new(),
-            values: Values::default(),
-            publishes: false,
+            values: Vec::new(),
+            first: 0,
             current: None,
             sleep: Sleep::Awake,
             deaf: false,
@@ -292,7 +291,7 @@ impl FakeWorker {
 
     /// It runs code of the caller's.
     pub fn is_in_task(&self) -> bool {
-        let writes = !self.unwritten.is_empty() || self.publishes;
+        let writes = !self.unwritten.is_empty() || !self.later.is_empty();
         matches!(self.doing, Doing::Working(..)) && self.current.is_some() && !writes
     }
 
@@ -368,10 +367,6 @@ impl FakeWorker {
         if !self.unwritten.is_empty() || !self.later.is_empty() {
             return self.write(record);
         }
-        if std::mem::take(&mut self.publishes) {
-            self.values.clear(&link.page);
-            return Ok(true);
-        }
         let (page, ring) = (&link.page, &link.page.tasks);
         match &mut self.doing {
             Doing::Starting => {
@@ -394,12 +389,11 @@ impl FakeWorker {
                 Ok(true)
             }
             Doing::Reading(task, items) => {
-                let available = 8 * self.tasks.available(ring)?;
+                let available = self.tasks.available(ring)?;
                 if available == 0 {
                     return Ok(false);
                 }
-                let missing = task.length - items.len() as u64;
-                self.tasks.pop_bytes(ring, available.min(missing) as usize, items);
+                self.tasks.pop_payload(ring, task.length, available, items);
                 self.tasks.release(ring);
                 if task.length > INLINE as u64 {
                     self.rang |= must_wake(&page.results.reader_asleep);
@@ -420,7 +414,8 @@ impl FakeWorker {
                 let index = *arg.first_chunk().ok_or(Damaged)?;
                 let Some(current) = self.current else {
                     if !claim(&page.next, item) {
-                        return if self.send_values() { Ok(true) } else { self.pass_over() };
+                        self.publish_values();
+                        return self.pass_over();
                     }
                     let known = shared.queue().slot(worker).index_of(item);
                     return Ok(self.begin(record, known.filter(|known| known.to_le_bytes() == index)));
@@ -430,7 +425,7 @@ impl FakeWorker {
                 let more = *number < task.count;
                 if rng.one_in(30) {
                     let error = RemoteError::Panic("a message".to_owned(), None);
-                    self.send_values();
+                    self.publish_values();
                     return self.send(record, Kind::Error, item, postcard::to_stdvec(&error).unwrap());
                 }
                 let length = if rng.one_in(self.large) {
@@ -442,11 +437,19 @@ impl FakeWorker {
                     bytes.extend(result(current, length));
                     Ok::<(), ()>(())
                 };
-                self.values.push(item, value).unwrap();
-                if more && self.values.keep(page) {
-                    self.done(record);
-                } else {
-                    self.send_values();
+                let kept = self.values.len();
+                if kept == 0 {
+                    self.first = item;
+                }
+                push_item(&mut self.values, value).unwrap();
+                if !self.results.keep(page, self.first, &self.values, kept)? {
+                    let value = self.values.split_off(kept);
+                    self.publish_values();
+                    return self.send(record, Kind::Value, item, value);
+                }
+                self.done(record);
+                if !more || rng.one_in(10) {
+                    self.publish_values();
                 }
                 Ok(true)
             }
@@ -472,14 +475,12 @@ impl FakeWorker {
         Ok(true)
     }
 
-    /// False: there are none.
-    fn send_values(&mut self) -> bool {
-        if !self.values.bytes.is_empty() {
-            let values = (Kind::Value, self.values.first, self.values.bytes.clone());
-            self.later.push_back(values);
+    fn publish_values(&mut self) {
+        if !self.values.is_empty() {
+            self.results.push_kept(self.values.len());
+            self.values.clear();
+            self.publish();
         }
-        self.publishes = !self.later.is_empty();
-        self.publishes
     }
 
     fn send(&mut self, record: &Record, kind: Kind, item: u64, payload: Vec<u8>) -> Result<bool, Damaged> {
