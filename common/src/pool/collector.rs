@@ -34,7 +34,7 @@ struct Inbox {
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     inbox: Mutex<Inbox>,
-    pub unobserved: Arc<Unobserved>,
+    pub unobserved: Unobserved,
     /// A start takes a dozen descriptors for a moment: one start at a time.
     pub starting: std::sync::Mutex<()>,
     /// Every worker rings for the collector.
@@ -52,7 +52,7 @@ impl Shared {
         Shared {
             queue: Mutex::new(Queue::new(workers, max_tasks, least)),
             inbox: Mutex::new(Inbox::default()),
-            unobserved: Arc::default(),
+            unobserved: Unobserved::default(),
             starting: std::sync::Mutex::new(()),
             bell,
             sleeper,
@@ -111,10 +111,13 @@ impl Shared {
     /// What `join` says when every worker has ended.
     pub fn result(&self) -> Result<(), Error> {
         let queue = self.lock();
-        match queue.failed.clone().or(queue.never_ready.clone()) {
-            Some(error) => Err(error),
-            None => self.unobserved.result(),
-        }
+        let unobserved = self.unobserved.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let unobserved = unobserved.map(|(count, first)| Error::UnobservedFailures {
+            count,
+            first: Arc::new(first),
+        });
+        let error = queue.failed.clone().or(queue.never_ready.clone()).or(unobserved);
+        error.map_or(Ok(()), Err)
     }
 
     /// Ends everything now.
