@@ -14,10 +14,9 @@ use super::queue::Queue;
 use super::slot::Slot;
 use super::system::{Ringer, Sleeper};
 use crate::error::Error;
-use crate::sync::{AtomicBool, Mutex, MutexGuard, yield_now};
+use crate::sync::{Mutex, MutexGuard, yield_now};
 use crate::timeline;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -40,8 +39,6 @@ pub(super) struct Shared {
     /// Every worker rings for the collector.
     pub bell: Ringer,
     sleeper: Sleeper,
-    /// The collector is to end.
-    over: AtomicBool,
     /// Its number in the timeline.
     pub number: u16,
 }
@@ -56,7 +53,6 @@ impl Shared {
             starting: std::sync::Mutex::new(()),
             bell,
             sleeper,
-            over: AtomicBool::new(false),
             number: timeline::new_pool(),
         }
     }
@@ -129,10 +125,11 @@ impl Shared {
         self.lock().shutting_down
     }
 
-    /// The loop of the collector: it collects results, dispatches jobs, and delivers.
+    /// The loop of the collector: it collects results, dispatches jobs, and delivers, until no worker is left. (From then on
+    /// jobs fail, by those who submit them: it is as if it slept.)
     pub fn collect(&self) {
         let mut out = Output::default();
-        while !self.over.load(SeqCst) {
+        loop {
             if self.round(false, &mut out) {
                 continue;
             }
@@ -141,7 +138,10 @@ impl Shared {
                 continue;
             }
             let awake = self.round(true, &mut out);
-            if !awake && !self.over.load(SeqCst) && self.sleeper.wait().is_err() {
+            if !awake && self.lock().is_over() {
+                return;
+            }
+            if !awake && self.sleeper.wait().is_err() {
                 std::thread::sleep(Duration::from_millis(1)); // the bell was closed: look without it
             }
             self.lock().slots.iter().for_each(Slot::unwatch);
@@ -164,12 +164,6 @@ impl Shared {
             }
             something
         })
-    }
-
-    /// Lets the collector end.
-    pub fn end_collector(&self) {
-        self.over.store(true, SeqCst);
-        let _ = self.bell.ring(); // it cannot be closed: it is ours
     }
 }
 

@@ -107,9 +107,8 @@ pub use imap::Imap;
 #[must_use = "dropping the pool terminates it"]
 pub struct Pool {
     shared: Arc<Shared>,
-    supervisors: Vec<JoinHandle<()>>,
-    /// `None`: the pool has ended.
-    collector: Option<JoinHandle<()>>,
+    /// The supervisors and, as the last one, the collector. Empty: the pool has ended.
+    threads: Vec<JoinHandle<()>>,
     processes: usize,
     /// It belongs to a [`ClosedPool`].
     closed: bool,
@@ -200,8 +199,7 @@ impl PoolBuilder {
         let ahead = if processes > cores() { 1 } else { depth::FEW };
         let mut pool = Pool {
             shared: Arc::new(Shared::new(processes, max_tasks, ahead, bells)),
-            supervisors: Vec::new(),
-            collector: None,
+            threads: Vec::new(),
             processes,
             closed: false,
             applied: AtomicUsize::new(0),
@@ -401,36 +399,35 @@ impl ClosedPool {
     }
 }
 
-fn start_thread(name: String, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(life)
-        .map_err(|error| Error::start("a thread of a pool", error))
-}
-
 impl Pool {
     /// Starts the workers, and the threads.
     fn start(&mut self, initializer: Option<Call>) -> Result<(), Error> {
         let initializer = Arc::new(initializer);
-        let shared = self.shared.clone();
-        self.collector = Some(start_thread("common-pool".to_owned(), move || shared.collect())?);
         for worker in 0..self.processes {
             let (shared, initializer) = (self.shared.clone(), initializer.clone());
             let start = move |shared: &Shared| supervisor::start(shared, (*initializer).as_ref());
             let first = Arc::new(start(&shared)?);
             let link = first.clone();
             let life = move || supervisor::supervise(&shared, worker, first, start);
-            let supervisor = start_thread(format!("common-pool-{worker}"), life);
-            self.supervisors.push(supervisor.inspect_err(|_| link.end())?);
+            let started = self.start_thread(format!("common-pool-{worker}"), life);
+            started.inspect_err(|_| link.end())?;
         }
+        let shared = self.shared.clone();
+        self.start_thread("common-pool".to_owned(), move || shared.collect())
+    }
+
+    fn start_thread(&mut self, name: String, life: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let thread = std::thread::Builder::new().name(name).spawn(life);
+        let thread = thread.map_err(|error| Error::start("a thread of a pool", error))?;
+        self.threads.push(thread);
         Ok(())
     }
 
     /// Ends the workers when all is done (`closed`), or now, and waits for them.
     fn end(&mut self, closed: bool) -> Result<(), Error> {
+        let threads = std::mem::take(&mut self.threads);
         if !self.owner.is_me() {
             // A copy made by `fork`: neither the threads nor the workers are there, and nothing may be touched.
-            let threads = (std::mem::take(&mut self.supervisors), self.collector.take());
             std::mem::forget(threads);
             return Err(Error::ForkedCopy);
         }
@@ -440,12 +437,11 @@ impl Pool {
         } else {
             self.shared.terminate();
         }
-        for supervisor in self.supervisors.drain(..) {
-            supervisor.thread().unpark();
-            let _ = supervisor.join(); // it does not panic; if it did, its message was printed
+        for thread in threads {
+            thread.thread().unpark();
+            let _ = self.shared.bell.ring(); // the collector ends when it sees that no worker is left
+            let _ = thread.join(); // it does not panic; if it did, its message was printed
         }
-        self.shared.end_collector();
-        let _ = self.collector.take().map(JoinHandle::join); // as above
         self.shared.result()
     }
 }
@@ -454,7 +450,7 @@ debug! { Pool[] { processes } PoolBuilder[] { processes, maxtasksperchild } }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.collector.is_some() {
+        if !self.threads.is_empty() {
             let _ = self.end(self.closed && !std::thread::panicking()); // there is no caller to tell
         }
     }

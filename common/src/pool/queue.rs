@@ -313,6 +313,11 @@ impl Queue {
         self.slots.iter_mut().for_each(|slot| slot.shut_down(out));
     }
 
+    /// No worker is left, and none will be started.
+    pub fn is_over(&self) -> bool {
+        self.shutting_down && self.slots.iter().all(|slot| slot.link().is_none())
+    }
+
     /// Ends everything now.
     pub fn terminate(&mut self, out: &mut Output) {
         self.shutting_down = true;
