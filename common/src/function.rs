@@ -10,7 +10,7 @@ use crate::message::{Message, decode};
 use crate::os::CodeRef;
 use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, set_hook, take_hook};
 
 /// A function that another run of this program can call.
 pub(crate) fn code_ref<A: Message, R: Message>(f: fn(A) -> R) -> Result<CodeRef, Error> {
@@ -80,11 +80,8 @@ pub(crate) fn remember_panic_locations() {
     let before = take_hook();
     set_hook(Box::new(move |panic| {
         let text = text(panic.payload());
-        let place = panic
-            .location()
-            .map(|place| format!("{}:{}", place.file(), place.line()));
-        let place = place.map(|place| (place, text.to_owned(), text.as_ptr()));
-        let _ = PLACE.try_with(|last| last.set(place)); // a thread that is ending has none any more
+        let place = |at: &Location| (format!("{}:{}", at.file(), at.line()), text.to_owned(), text.as_ptr());
+        let _ = PLACE.try_with(|last| last.set(panic.location().map(place))); // a thread that is ending has none any more
         before(panic);
     }));
 }

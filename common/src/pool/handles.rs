@@ -93,7 +93,7 @@ impl ResultHandler {
 
     /// For an `imap`: takes all results that have arrived; with `wait`, blocks until there is at least one.
     pub fn take(&self, wait: bool) -> Result<Vec<Arrived>, Error> {
-        let mut results = if wait { self.wait(None)? } else { self.lock()? };
+        let mut results = if wait { self.wait(Duration::MAX)? } else { self.lock()? };
         match &mut *results {
             Results::Many(many) => {
                 many.done = 0;
@@ -103,8 +103,8 @@ impl ResultHandler {
         }
     }
 
-    /// Waits until the results are ready, at most for `timeout`.
-    fn wait(&self, timeout: Option<Duration>) -> Result<MutexGuard<'_, Results>, Error> {
+    /// Waits until the results are ready, at most for `limit`. (The longest duration is none: beyond the clock's end.)
+    fn wait(&self, limit: Duration) -> Result<MutexGuard<'_, Results>, Error> {
         let results = self.lock()?;
         if results.ready() {
             return Ok(results);
@@ -114,7 +114,6 @@ impl ResultHandler {
             self.watched.fetch_or(WATCHED, Relaxed);
             !results.ready()
         };
-        let limit = timeout.unwrap_or(Duration::MAX); // beyond the clock's end: no limit
         let waited = self.changed.wait_timeout_while(results, limit, not_ready);
         let (results, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
@@ -243,7 +242,7 @@ impl<R> AsyncResult<R> {
     /// [`Error::Item`] for the first item that has none (the other items are done nevertheless). [`Error::Terminated`] if the
     /// pool was terminated, or dropped, first.
     pub fn get(&self) -> Result<R, Error> {
-        (self.read)(&mut *self.handler.wait(None)?)
+        (self.read)(&mut *self.handler.wait(Duration::MAX)?)
     }
 
     /// Waits for the result, at most for `timeout`.
@@ -252,7 +251,7 @@ impl<R> AsyncResult<R> {
     ///
     /// As [`get`](AsyncResult::get), and [`Error::TimedOut`]; the result can still be got later.
     pub fn get_timeout(&self, timeout: Duration) -> Result<R, Error> {
-        (self.read)(&mut *self.handler.wait(Some(timeout))?)
+        (self.read)(&mut *self.handler.wait(timeout)?)
     }
 
     /// Returns `true` if there is a result or an error. Does not wait.

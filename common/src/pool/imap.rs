@@ -87,8 +87,13 @@ pub struct Imap<'pool, A, R, I> {
 
 debug! { Imap['pool, A, R, I] { taken, yielded } }
 
-impl<'pool, A, R, I> Imap<'pool, A, R, I> {
-    pub(super) fn new(pool: &'pool Pool, f: fn(A) -> R, input: I, ordered: bool) -> Imap<'pool, A, R, I> {
+/// Bytes of a packed item, if it could be packed, or of its value, if it has one.
+fn size<E>(packed: &Result<Packed, E>) -> usize {
+    packed.as_ref().map_or(0, |bytes| bytes.len())
+}
+
+impl<'pool, A: Message, R: Message, I: Iterator<Item = A>> Imap<'pool, A, R, I> {
+    fn new(pool: &'pool Pool, f: fn(A) -> R, input: I, ordered: bool) -> Imap<'pool, A, R, I> {
         Imap {
             pool,
             f,
@@ -129,19 +134,13 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
         self.arrived.extend(arrived);
         Ok(())
     }
-}
 
-/// Bytes of a packed item, if it could be packed, or of its value, if it has one.
-fn size<E>(packed: &Result<Packed, E>) -> usize {
-    packed.as_ref().map_or(0, |bytes| bytes.len())
-}
-
-impl<A: Message, R: Message, I: Iterator<Item = A>> Imap<'_, A, R, I> {
-    /// Reads items from the input, and submits each at once: one item, or several if they can be read quickly.
+    /// Reads items from the input, and submits each at once: one item, or several if they can be read quickly. At least one may
+    /// be taken.
     fn feed(&mut self) {
         let start = Instant::now();
         let most = if self.quick { BATCH } else { 1 };
-        let count = self.limit().saturating_sub(self.ahead()).clamp(1, most);
+        let count = most.min(self.limit() - self.ahead());
         for _ in 0..count {
             let Some(input) = &mut self.input else { return };
             match catch_unwind(AssertUnwindSafe(|| input.next())) {

@@ -353,7 +353,7 @@ impl Pool {
             Ok(job) => self.shared.submit(job),
             Err(error) => {
                 let mut refused = Output::default();
-                refused.push(handler.clone(), index, count, Err(error));
+                refused.completions.push((handler.clone(), index, count, Err(error)));
                 refused.flush(&self.shared.unobserved);
             }
         }

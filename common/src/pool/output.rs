@@ -14,14 +14,10 @@ pub(super) struct Output {
     /// Workers whose bells are to be rung. (The whole link is kept, because ringing a bell whose other end is closed would be
     /// a broken pipe.)
     pub bells: Vec<Arc<Link>>,
-    completions: Vec<Completion>,
+    pub completions: Vec<Completion>,
 }
 
 impl Output {
-    pub fn push(&mut self, handler: Arc<ResultHandler>, index: usize, count: u32, outcome: Result<Packed, Error>) {
-        self.completions.push((handler, index, count, outcome));
-    }
-
     /// Rings, delivers, and wakes the threads that wait.
     pub fn flush(&mut self, unobserved: &Unobserved) {
         for worker in self.bells.drain(..) {

@@ -338,7 +338,7 @@ impl Queue {
 /// Fails the items of a job that are not `answered`.
 fn fail(job: Job, answered: u32, error: &Error, out: &mut Output) {
     let (first, count) = (job.index + answered as usize, job.count - answered);
-    out.push(job.handler, first, count, Err(error.clone()));
+    out.completions.push((job.handler, first, count, Err(error.clone())));
 }
 
 /// How many jobs are in flight to a worker that can take more.
