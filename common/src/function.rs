@@ -31,13 +31,12 @@ unsafe fn call_encoded<A: Message, R: Message>(
     encode_plain(&f(arg), result).map_err(|message| Box::new(RemoteError::Result(message)))
 }
 
-/// Calls a function with an encoded argument, and appends its encoded result.
+/// Calls a function with an encoded argument, and appends its encoded result; on an error, perhaps a part of it.
 ///
 /// # Safety
 ///
 /// As [`CodeRef::call`].
 pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) -> Result<(), Box<RemoteError>> {
-    let before = result.len();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: as the caller promises.
         let called = unsafe { function.call(arg, result) };
@@ -45,7 +44,6 @@ pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) ->
         called.unwrap_or_else(|| Err(Box::new(unknown())))
     }));
     outcome.unwrap_or_else(|payload| {
-        result.truncate(before);
         let text = text(&*payload);
         // An earlier panic, which was caught, had another text, or its text was elsewhere. (Values that are not text cannot be
         // told apart.)
