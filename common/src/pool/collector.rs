@@ -57,7 +57,7 @@ impl Shared {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    pub fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -82,7 +82,7 @@ impl Shared {
     /// Empties the inbox into the queue, and changes the queue. `change` learns whether there was a job. What gathers in `out` is
     /// done when the queue is free again.
     fn change<T>(&self, out: &mut Output, change: impl FnOnce(&mut Queue, bool, &mut Output) -> T) -> T {
-        let mut queue = self.lock();
+        let mut queue = self.queue();
         let some = queue.push(&mut self.lock_inbox().jobs, out);
         let outcome = change(&mut queue, some, out);
         drop(queue);
@@ -106,7 +106,7 @@ impl Shared {
 
     /// What `join` says when every worker has ended.
     pub fn result(&self) -> Result<(), Error> {
-        let queue = self.lock();
+        let queue = self.queue();
         let unobserved = self.unobserved.lock().unwrap_or_else(PoisonError::into_inner).take();
         let unobserved = unobserved.map(|(count, first)| Error::UnobservedFailures {
             count,
@@ -119,10 +119,6 @@ impl Shared {
     /// Ends everything now.
     pub fn terminate(&self) {
         self.with_queue(|queue, out| queue.terminate(out));
-    }
-
-    pub fn is_shutting_down(&self) -> bool {
-        self.lock().shutting_down
     }
 
     /// The loop of the collector: it collects results, dispatches jobs, and delivers, until no worker is left. (From then on
@@ -138,13 +134,13 @@ impl Shared {
                 continue;
             }
             let awake = self.round(true, &mut out);
-            if !awake && self.lock().is_over() {
+            if !awake && self.queue().is_over() {
                 return;
             }
             if !awake && self.sleeper.wait().is_err() {
                 std::thread::sleep(Duration::from_millis(1)); // the bell was closed: look without it
             }
-            self.lock().slots.iter().for_each(Slot::unwatch);
+            self.queue().slots.iter().for_each(Slot::unwatch);
         }
     }
 

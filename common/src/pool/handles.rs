@@ -94,13 +94,11 @@ impl ResultHandler {
     /// For an `imap`: takes all results that have arrived; with `wait`, blocks until there is at least one.
     pub fn take(&self, wait: bool) -> Result<Vec<Arrived>, Error> {
         let mut results = if wait { self.wait(Duration::MAX)? } else { self.lock()? };
-        match &mut *results {
-            Results::Many(many) => {
-                many.done = 0;
-                Ok(std::mem::take(&mut many.arrived))
-            }
-            _ => Ok(Vec::new()),
-        }
+        let Results::Many(many) = &mut *results else {
+            unreachable!("it is an imap");
+        };
+        many.done = 0;
+        Ok(std::mem::take(&mut many.arrived))
     }
 
     /// Waits until the results are ready, at most for `limit`. (The longest duration is none: beyond the clock's end.)
