@@ -29,7 +29,7 @@ use std::mem::{forget, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-/// Appends an encoded value that must not have ends of channels in it; on an error, `bytes` is as before.
+/// Appends an encoded value that must not have ends of channels in it; on an error, perhaps a part of it.
 #[inline]
 pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), String> {
     let before = bytes.len();
@@ -43,7 +43,6 @@ pub(crate) fn encode_plain<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resu
         forget(check); // nothing has come into the list, or the probe has emptied it
         return Ok(());
     }
-    bytes.truncate(before);
     Err(NOT_HERE.to_owned())
 }
 

@@ -10,7 +10,7 @@ use crate::message::{Message, decode};
 use crate::os::CodeRef;
 use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, set_hook, take_hook};
 
 /// A function that another run of this program can call.
 pub(crate) fn code_ref<A: Message, R: Message>(f: fn(A) -> R) -> Result<CodeRef, Error> {
@@ -31,13 +31,12 @@ unsafe fn call_encoded<A: Message, R: Message>(
     encode_plain(&f(arg), result).map_err(|message| Box::new(RemoteError::Result(message)))
 }
 
-/// Calls a function with an encoded argument, and appends its encoded result.
+/// Calls a function with an encoded argument, and appends its encoded result; on an error, perhaps a part of it.
 ///
 /// # Safety
 ///
 /// As [`CodeRef::call`].
 pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) -> Result<(), Box<RemoteError>> {
-    let before = result.len();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: as the caller promises.
         let called = unsafe { function.call(arg, result) };
@@ -45,7 +44,6 @@ pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) ->
         called.unwrap_or_else(|| Err(Box::new(unknown())))
     }));
     outcome.unwrap_or_else(|payload| {
-        result.truncate(before);
         let text = text(&*payload);
         // An earlier panic, which was caught, had another text, or its text was elsewhere. (Values that are not text cannot be
         // told apart.)
@@ -80,11 +78,8 @@ pub(crate) fn remember_panic_locations() {
     let before = take_hook();
     set_hook(Box::new(move |panic| {
         let text = text(panic.payload());
-        let place = panic
-            .location()
-            .map(|place| format!("{}:{}", place.file(), place.line()));
-        let place = place.map(|place| (place, text.to_owned(), text.as_ptr()));
-        let _ = PLACE.try_with(|last| last.set(place)); // a thread that is ending has none any more
+        let place = |at: &Location| (format!("{}:{}", at.file(), at.line()), text.to_owned(), text.as_ptr());
+        let _ = PLACE.try_with(|last| last.set(panic.location().map(place))); // a thread that is ending has none any more
         before(panic);
     }));
 }

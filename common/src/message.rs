@@ -62,10 +62,9 @@ pub trait Message: Serialize + DeserializeOwned + 'static {}
 #[diagnostic::do_not_recommend]
 impl<T: Serialize + DeserializeOwned + 'static> Message for T {}
 
-/// Appends the encoded value; on an error, `bytes` is as before.
+/// Appends the encoded value; on an error, perhaps a part of it.
 #[inline]
 pub(crate) fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Result<(), String> {
-    let before = bytes.len();
     let append = |more: &[u8]| {
         // Numbers, mostly: for so few bytes, calling `memcpy` takes longer than copying.
         match *more {
@@ -76,10 +75,7 @@ pub(crate) fn encode_into<T: Serialize>(value: &T, bytes: &mut Vec<u8>) -> Resul
         }
         true
     };
-    postcard::serialize_with_flavor(value, Put(append)).map_err(|error| {
-        bytes.truncate(before);
-        error.to_string()
-    })
+    postcard::serialize_with_flavor(value, Put(append)).map_err(|error| error.to_string())
 }
 
 /// Is the value encoded to these bytes? Encodes it only up to the first byte that differs.

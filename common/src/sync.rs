@@ -5,7 +5,7 @@
 pub(crate) use std::{
     sync::{
         Condvar, Mutex, MutexGuard,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, fence},
+        atomic::{AtomicU32, AtomicU64, fence},
     },
     thread::{park_timeout, yield_now},
     time::Instant,

@@ -14,10 +14,9 @@ use super::queue::Queue;
 use super::slot::Slot;
 use super::system::{Ringer, Sleeper};
 use crate::error::Error;
-use crate::sync::{AtomicBool, Mutex, MutexGuard, yield_now};
+use crate::sync::{Mutex, MutexGuard, yield_now};
 use crate::timeline;
 use std::collections::VecDeque;
-use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -34,14 +33,12 @@ struct Inbox {
 pub(super) struct Shared {
     queue: Mutex<Queue>,
     inbox: Mutex<Inbox>,
-    pub unobserved: Arc<Unobserved>,
+    pub unobserved: Unobserved,
     /// A start takes a dozen descriptors for a moment: one start at a time.
     pub starting: std::sync::Mutex<()>,
     /// Every worker rings for the collector.
     pub bell: Ringer,
     sleeper: Sleeper,
-    /// The collector is to end.
-    over: AtomicBool,
     /// Its number in the timeline.
     pub number: u16,
 }
@@ -52,16 +49,15 @@ impl Shared {
         Shared {
             queue: Mutex::new(Queue::new(workers, max_tasks, least)),
             inbox: Mutex::new(Inbox::default()),
-            unobserved: Arc::default(),
+            unobserved: Unobserved::default(),
             starting: std::sync::Mutex::new(()),
             bell,
             sleeper,
-            over: AtomicBool::new(false),
             number: timeline::new_pool(),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+    pub fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -86,7 +82,7 @@ impl Shared {
     /// Empties the inbox into the queue, and changes the queue. `change` learns whether there was a job. What gathers in `out` is
     /// done when the queue is free again.
     fn change<T>(&self, out: &mut Output, change: impl FnOnce(&mut Queue, bool, &mut Output) -> T) -> T {
-        let mut queue = self.lock();
+        let mut queue = self.queue();
         let some = queue.push(&mut self.lock_inbox().jobs, out);
         let outcome = change(&mut queue, some, out);
         drop(queue);
@@ -110,11 +106,14 @@ impl Shared {
 
     /// What `join` says when every worker has ended.
     pub fn result(&self) -> Result<(), Error> {
-        let queue = self.lock();
-        match queue.failed.clone().or(queue.never_ready.clone()) {
-            Some(error) => Err(error),
-            None => self.unobserved.result(),
-        }
+        let queue = self.queue();
+        let unobserved = self.unobserved.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let unobserved = unobserved.map(|(count, first)| Error::UnobservedFailures {
+            count,
+            first: Arc::new(first),
+        });
+        let error = queue.failed.clone().or(queue.never_ready.clone()).or(unobserved);
+        error.map_or(Ok(()), Err)
     }
 
     /// Ends everything now.
@@ -122,14 +121,11 @@ impl Shared {
         self.with_queue(|queue, out| queue.terminate(out));
     }
 
-    pub fn is_shutting_down(&self) -> bool {
-        self.lock().shutting_down
-    }
-
-    /// The loop of the collector: it collects results, dispatches jobs, and delivers.
+    /// The loop of the collector: it collects results, dispatches jobs, and delivers, until no worker is left. (From then on
+    /// jobs fail, by those who submit them: it is as if it slept.)
     pub fn collect(&self) {
         let mut out = Output::default();
-        while !self.over.load(SeqCst) {
+        loop {
             if self.round(false, &mut out) {
                 continue;
             }
@@ -138,10 +134,13 @@ impl Shared {
                 continue;
             }
             let awake = self.round(true, &mut out);
-            if !awake && !self.over.load(SeqCst) && self.sleeper.wait().is_err() {
+            if !awake && self.queue().is_over() {
+                return;
+            }
+            if !awake && self.sleeper.wait().is_err() {
                 std::thread::sleep(Duration::from_millis(1)); // the bell was closed: look without it
             }
-            self.lock().slots.iter().for_each(Slot::unwatch);
+            self.queue().slots.iter().for_each(Slot::unwatch);
         }
     }
 
@@ -161,12 +160,6 @@ impl Shared {
             }
             something
         })
-    }
-
-    /// Lets the collector end.
-    pub fn end_collector(&self) {
-        self.over.store(true, SeqCst);
-        let _ = self.bell.ring(); // it cannot be closed: it is ours
     }
 }
 

@@ -13,46 +13,20 @@ use std::time::Duration;
 /// The outcome of some consecutive items: their values, packed, or why they have none.
 pub(super) type Outcome = Result<Packed, Box<Failure>>;
 
-/// Failures whose handles were dropped before anybody asked for the result: `join` reports them.
-#[derive(Default)]
-pub(super) struct Unobserved(std::sync::Mutex<Option<(usize, Error)>>);
-
-impl Unobserved {
-    pub fn result(&self) -> Result<(), Error> {
-        match self.lock().take() {
-            None => Ok(()),
-            Some((count, first)) => Err(Error::UnobservedFailures {
-                count,
-                first: Arc::new(first),
-            }),
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<(usize, Error)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// Failures whose handles were dropped before anybody asked for the result: of how many items, and the first error. `join`
+/// reports them.
+pub(super) type Unobserved = Arc<std::sync::Mutex<Option<(usize, Error)>>>;
 
 /// Why items have no value. A failure that is dropped before anybody has looked at it is counted as unobserved.
 pub(super) struct Failure {
-    error: Error,
+    pub error: Error,
     /// Of how many items.
     pub count: u32,
-    unobserved: Option<Arc<Unobserved>>,
+    /// `None`: somebody has looked at it.
+    pub unobserved: Option<Unobserved>,
 }
 
 impl Failure {
-    pub fn new(error: Error, count: u32, unobserved: &Arc<Unobserved>) -> Box<Failure> {
-        // When a pool is terminated, it is known that what is left fails.
-        let known = matches!(error, Error::Terminated);
-        let unobserved = (!known).then(|| unobserved.clone());
-        Box::new(Failure {
-            error,
-            count,
-            unobserved,
-        })
-    }
-
     pub fn observe(&mut self) -> Error {
         self.unobserved = None;
         self.error.clone()
@@ -62,7 +36,7 @@ impl Failure {
 impl Drop for Failure {
     fn drop(&mut self) {
         if let Some(unobserved) = self.unobserved.take() {
-            let mut noted = unobserved.lock();
+            let mut noted = unobserved.lock().unwrap_or_else(PoisonError::into_inner);
             let (count, _) = noted.get_or_insert_with(|| (0, self.error.clone()));
             *count += self.count as usize;
         }
@@ -89,24 +63,21 @@ impl ResultHandler {
         })
     }
 
+    /// An error in a copy made by `fork`: there, nothing will be delivered, and the lock may be held forever.
+    ///
     /// Decoding a value may panic in the caller's code while the lock is held. The results are intact then, so the poison is
     /// ignored.
-    fn lock(&self) -> MutexGuard<'_, Results> {
-        self.results.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// An error in a copy made by `fork`: there, nothing will be delivered, and the lock may be held forever.
-    fn ours(&self) -> Result<MutexGuard<'_, Results>, Error> {
+    fn lock(&self) -> Result<MutexGuard<'_, Results>, Error> {
         if self.watched.load(Relaxed) >> 1 != generation() {
             return Err(Error::ForkedCopy);
         }
-        Ok(self.lock())
+        Ok(self.results.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes the outcome of `count` items, the first of which is at `index`. Returns true if a thread waits, its results are
     /// now ready, and it has to be woken.
     pub fn deliver(&self, index: usize, count: u32, outcome: Outcome) -> bool {
-        let Ok(mut results) = self.ours() else { return false };
+        let Ok(mut results) = self.lock() else { return false };
         results.add(index, count, outcome);
         let wake = self.watched.load(Relaxed) & WATCHED != 0 && results.ready();
         if wake {
@@ -122,23 +93,17 @@ impl ResultHandler {
 
     /// For an `imap`: takes all results that have arrived; with `wait`, blocks until there is at least one.
     pub fn take(&self, wait: bool) -> Result<Vec<Arrived>, Error> {
-        let mut results = if wait { self.wait(None)? } else { self.ours()? };
-        match &mut *results {
-            Results::Many(many) => {
-                many.done = 0;
-                Ok(std::mem::take(&mut many.arrived))
-            }
-            _ => Ok(Vec::new()),
-        }
+        let mut results = if wait { self.wait(Duration::MAX)? } else { self.lock()? };
+        let Results::Many(many) = &mut *results else {
+            unreachable!("it is an imap");
+        };
+        many.done = 0;
+        Ok(std::mem::take(&mut many.arrived))
     }
 
-    fn ready(&self) -> bool {
-        self.ours().is_ok_and(|results| results.ready())
-    }
-
-    /// Waits until the results are ready, at most for `timeout`.
-    fn wait(&self, timeout: Option<Duration>) -> Result<MutexGuard<'_, Results>, Error> {
-        let results = self.ours()?;
+    /// Waits until the results are ready, at most for `limit`. (The longest duration is none: beyond the clock's end.)
+    fn wait(&self, limit: Duration) -> Result<MutexGuard<'_, Results>, Error> {
+        let results = self.lock()?;
         if results.ready() {
             return Ok(results);
         }
@@ -147,7 +112,6 @@ impl ResultHandler {
             self.watched.fetch_or(WATCHED, Relaxed);
             !results.ready()
         };
-        let limit = timeout.unwrap_or(Duration::MAX); // beyond the clock's end: no limit
         let waited = self.changed.wait_timeout_while(results, limit, not_ready);
         let (results, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
@@ -216,10 +180,28 @@ impl Results {
 
     /// What `get` returns for a map.
     pub fn values<R: Message>(&mut self) -> Result<Vec<R>, Error> {
-        match self {
-            Results::Many(many) => many.values(),
-            _ => unreachable!("it is a map"),
+        let Results::Many(many) = self else {
+            unreachable!("it is a map");
+        };
+        let failed = |index, error| Error::Item {
+            index,
+            source: Arc::new(error),
+        };
+        many.arrived.sort_unstable_by_key(|arrived| arrived.0);
+        // The first failure is reported, and stands for all.
+        let failures = many.arrived.iter_mut().filter_map(|arrived| arrived.1.as_mut().err());
+        failures.for_each(|failure| failure.unobserved = None);
+        let mut results = Vec::with_capacity(many.done);
+        for (first, outcome) in &many.arrived {
+            let values = outcome.as_deref();
+            let mut rest = values.map_err(|failure| failed(*first, failure.error.clone()))?;
+            while let Some((item, others)) = split_item(rest) {
+                let index = results.len();
+                results.push(decode_item(item).map_err(|error| failed(index, error))?);
+                rest = others;
+            }
         }
+        Ok(results)
     }
 }
 
@@ -232,34 +214,6 @@ pub(super) fn decode_first<R: Message>(outcome: &mut Outcome) -> Result<R, Error
 #[inline]
 fn decode_item<R: Message>(value: &[u8]) -> Result<R, Error> {
     decode(value).map_err(|message| Error::decode("the result of a task", message))
-}
-
-impl Many {
-    fn values<R: Message>(&mut self) -> Result<Vec<R>, Error> {
-        let failed = |index, error| Error::Item {
-            index,
-            source: Arc::new(error),
-        };
-        self.arrived.sort_unstable_by_key(|arrived| arrived.0);
-        // The first one is reported, and stands for all.
-        let errors = self
-            .arrived
-            .iter_mut()
-            .filter_map(|(index, outcome)| Some((*index, outcome.as_mut().err()?.observe())));
-        if let Some((index, error)) = errors.reduce(|first, _| first) {
-            return Err(failed(index, error));
-        }
-        let mut results = Vec::with_capacity(self.done);
-        for (_, values) in &self.arrived {
-            let mut rest = values.as_deref().unwrap_or_default();
-            while let Some((item, others)) = split_item(rest) {
-                let index = results.len();
-                results.push(decode_item(item).map_err(|error| failed(index, error))?);
-                rest = others;
-            }
-        }
-        Ok(results)
-    }
 }
 
 /// The result of [`Pool::apply_async`](super::Pool::apply_async), once it is there; or the results of
@@ -286,7 +240,7 @@ impl<R> AsyncResult<R> {
     /// [`Error::Item`] for the first item that has none (the other items are done nevertheless). [`Error::Terminated`] if the
     /// pool was terminated, or dropped, first.
     pub fn get(&self) -> Result<R, Error> {
-        (self.read)(&mut *self.handler.wait(None)?)
+        (self.read)(&mut *self.handler.wait(Duration::MAX)?)
     }
 
     /// Waits for the result, at most for `timeout`.
@@ -295,11 +249,11 @@ impl<R> AsyncResult<R> {
     ///
     /// As [`get`](AsyncResult::get), and [`Error::TimedOut`]; the result can still be got later.
     pub fn get_timeout(&self, timeout: Duration) -> Result<R, Error> {
-        (self.read)(&mut *self.handler.wait(Some(timeout))?)
+        (self.read)(&mut *self.handler.wait(timeout)?)
     }
 
     /// Returns `true` if there is a result or an error. Does not wait.
     pub fn ready(&self) -> bool {
-        self.handler.ready()
+        self.handler.lock().is_ok_and(|results| results.ready())
     }
 }

@@ -4,8 +4,9 @@
 //! an item is submitted as soon as it has been read. Input that can be read quickly is read further ahead, so that the workers
 //! do not run out of items while the caller handles results.
 
-use super::Pool;
-use super::handles::{Arrived, Outcome, ResultHandler, Results, decode_first};
+use super::handles::{Outcome, ResultHandler, Results, decode_first};
+use super::items::Packed;
+use super::{Pool, pack_one};
 use crate::error::Error;
 use crate::message::Message;
 use crate::sync::Instant;
@@ -80,15 +81,19 @@ pub struct Imap<'pool, A, R, I> {
     taken: usize,
     yielded: usize,
     /// Bytes of what was sent and of what came back.
-    sent_bytes: usize,
-    returned_bytes: usize,
+    bytes: usize,
     quick: bool,
 }
 
 debug! { Imap['pool, A, R, I] { taken, yielded } }
 
-impl<'pool, A, R, I> Imap<'pool, A, R, I> {
-    pub(super) fn new(pool: &'pool Pool, f: fn(A) -> R, input: I, ordered: bool) -> Imap<'pool, A, R, I> {
+/// Bytes of a packed item, if it could be packed, or of its value, if it has one.
+fn size<E>(packed: &Result<Packed, E>) -> usize {
+    packed.as_ref().map_or(0, |bytes| bytes.len())
+}
+
+impl<'pool, A: Message, R: Message, I: Iterator<Item = A>> Imap<'pool, A, R, I> {
+    fn new(pool: &'pool Pool, f: fn(A) -> R, input: I, ordered: bool) -> Imap<'pool, A, R, I> {
         Imap {
             pool,
             f,
@@ -99,17 +104,15 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
             ordered,
             taken: 0,
             yielded: 0,
-            sent_bytes: 0,
-            returned_bytes: 0,
+            bytes: 0,
             quick: false,
         }
     }
 
     /// How many items may be taken and not yielded: more as results come back, fewer if they or their results are large.
     fn limit(&self) -> usize {
-        let average = |bytes: usize, count: usize| bytes.checked_div(count).unwrap_or(0);
         let returned = self.yielded + self.arrived.len();
-        let each = average(self.sent_bytes, self.taken) + average(self.returned_bytes, returned);
+        let each = self.bytes / returned.max(1); // an item and its result; at first, more items were sent than came back
         let least = 2 * self.pool.processes();
         (AHEAD_BYTES / each.max(1)).min(AHEAD).min(least + returned).max(least)
     }
@@ -127,31 +130,27 @@ impl<'pool, A, R, I> Imap<'pool, A, R, I> {
     /// Takes in what has come.
     fn receive(&mut self, wait: bool) -> Result<(), Error> {
         let arrived = self.handler.take(wait)?;
-        let bytes = |(_, value): &Arrived| value.as_ref().map_or(0, |packed| packed.len());
-        self.returned_bytes += arrived.iter().map(bytes).sum::<usize>();
+        self.bytes += arrived.iter().map(|(_, outcome)| size(outcome)).sum::<usize>();
         self.arrived.extend(arrived);
         Ok(())
     }
-}
 
-impl<A: Message, R: Message, I: Iterator<Item = A>> Imap<'_, A, R, I> {
-    /// Reads items from the input, and submits each at once: one item, or several if they can be read quickly.
+    /// Reads items from the input, and submits each at once: one item, or several if they can be read quickly. At least one may
+    /// be taken.
     fn feed(&mut self) {
         let start = Instant::now();
         let most = if self.quick { BATCH } else { 1 };
-        let count = self.limit().saturating_sub(self.ahead()).clamp(1, most);
+        let count = most.min(self.limit() - self.ahead());
         for _ in 0..count {
             let Some(input) = &mut self.input else { return };
             match catch_unwind(AssertUnwindSafe(|| input.next())) {
                 Ok(Some(item)) => {
-                    self.sent_bytes += self.pool.submit_one(self.f, &item, self.taken, self.handler.clone());
+                    let packed = pack_one(&item);
+                    self.bytes += size(&packed);
+                    self.pool.submit(self.f, packed, self.taken, 1, &self.handler);
                     self.taken += 1;
                 }
-                Ok(None) => self.input = None,
-                Err(panic) => {
-                    self.input = None;
-                    self.panic = Some(panic);
-                }
+                end => (self.input, self.panic) = (None, end.err()),
             }
         }
         self.quick = start.elapsed() < QUICK * count as u32;
@@ -162,27 +161,23 @@ impl<A: Message, R: Message, I: Iterator<Item = A>> Iterator for Imap<'_, A, R, 
     type Item = Result<R, Error>;
 
     fn next(&mut self) -> Option<Result<R, Error>> {
-        loop {
-            let outstanding = self.arrived.len() < self.ahead();
+        while self.input.is_some() || self.ahead() > 0 {
             let may_feed = self.input.is_some() && self.ahead() < self.limit();
-            if outstanding && !self.has_next() {
+            if !self.has_next() {
                 if let Err(error) = self.receive(!may_feed) {
-                    self.input = None; // this is a forked copy: nothing more comes
-                    self.taken = self.yielded + self.arrived.len();
+                    (self.input, self.taken) = (None, self.yielded); // this is a forked copy: nothing more comes
                     return Some(Err(error));
                 }
             }
-            let has_next = self.has_next();
-            if may_feed && (!has_next || (self.quick && self.ahead() < self.limit() / 2)) {
+            if may_feed && (!self.has_next() || (self.quick && self.ahead() < self.limit() / 2)) {
                 self.feed();
-            } else if has_next {
+            } else if self.has_next() {
                 self.yielded += 1;
                 let (_, mut outcome) = self.arrived.pop_first()?;
                 return Some(decode_first(&mut outcome));
-            } else if !outstanding {
-                return self.panic.take().map(|panic| resume_unwind(panic));
             }
         }
+        self.panic.take().map(|panic| resume_unwind(panic))
     }
 }
 

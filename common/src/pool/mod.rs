@@ -14,11 +14,11 @@ use crate::os::Owner;
 use crate::spawn::{self, Call};
 use crate::timeline;
 use collector::Shared;
-use handles::{Failure, ResultHandler, Results};
+use handles::{ResultHandler, Results};
 use items::{Packed, push_item};
 use job::Job;
+use output::Output;
 use std::cell::Cell;
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -106,9 +106,8 @@ pub use imap::Imap;
 #[must_use = "dropping the pool terminates it"]
 pub struct Pool {
     shared: Arc<Shared>,
-    supervisors: Vec<JoinHandle<()>>,
-    /// `None`: the pool has ended.
-    collector: Option<JoinHandle<()>>,
+    /// The supervisors and, as the last one, the collector. Empty: the pool has ended.
+    threads: Vec<JoinHandle<()>>,
     processes: usize,
     /// It belongs to a [`ClosedPool`].
     closed: bool,
@@ -199,8 +198,7 @@ impl PoolBuilder {
         let ahead = if processes > cores() { 1 } else { depth::FEW };
         let mut pool = Pool {
             shared: Arc::new(Shared::new(processes, max_tasks, ahead, bells)),
-            supervisors: Vec::new(),
-            collector: None,
+            threads: Vec::new(),
             processes,
             closed: false,
             applied: AtomicUsize::new(0),
@@ -256,7 +254,7 @@ impl Pool {
     pub fn apply_async<A: Message, R: Message>(&self, f: fn(A) -> R, arg: A) -> AsyncResult<R> {
         let handler = ResultHandler::new(Results::One(None));
         let number = self.applied.fetch_add(1, Relaxed); // a single result needs no index; this number is for the timeline
-        self.submit_one(f, &arg, number, handler.clone());
+        self.submit(f, pack_one(&arg), number, 1, &handler);
         AsyncResult {
             handler,
             read: Results::value,
@@ -306,23 +304,21 @@ impl Pool {
         let chunksize = chunksize.unwrap_or(count.div_ceil(4 * self.processes));
         let chunksize = chunksize.clamp(1, u32::MAX as usize);
         let handler = ResultHandler::new(Results::many(count));
-        let (mut chunk, mut first) = (Vec::new(), 0);
-        let submit = |chunk: &mut Vec<u8>, items: Range<usize>| {
-            if !items.is_empty() {
-                let packed = std::mem::take(chunk).into();
-                self.submit(f, packed, items.len() as u32, items.start, handler.clone());
+        let (mut items, mut next) = (items.into_iter(), 0);
+        while items.len() > 0 {
+            let (first, mut chunk) = (next, Vec::new());
+            let packed = items.by_ref().take(chunksize).try_for_each(|item| {
+                pack(&mut chunk, &item)?;
+                next += 1;
+                Ok(())
+            });
+            if next > first {
+                self.submit(f, Ok(chunk.into()), first, (next - first) as u32, &handler);
             }
-        };
-        for (index, item) in items.into_iter().enumerate() {
-            let next = index + 1;
-            if let Err(error) = pack(&mut chunk, &item) {
-                // The chunk ends before this item, and the next one begins behind it.
-                submit(&mut chunk, first..index);
-                self.refuse(error, index, 1, &handler);
-                first = next;
-            } else if next - first == chunksize || next == count {
-                submit(&mut chunk, first..next);
-                first = next;
+            // The chunk ends before an item that cannot be encoded, and the next one begins behind it.
+            if let Err(error) = packed {
+                self.submit(f, Err(error), next, 1, &handler);
+                next += 1;
             }
         }
         AsyncResult {
@@ -331,53 +327,34 @@ impl Pool {
         }
     }
 
-    /// Submits a task of one item. Returns how many bytes it has.
-    fn submit_one<A: Message, R: Message>(
-        &self,
-        f: fn(A) -> R,
-        arg: &A,
-        index: usize,
-        handler: Arc<ResultHandler>,
-    ) -> usize {
-        let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default(); // a thread that is ending has none any more
-        let packed = pack(&mut bytes, arg);
-        let length = bytes.len();
-        match packed {
-            Ok(()) => self.submit(f, Packed::take(&mut bytes), 1, index, handler),
-            Err(error) => self.refuse(error, index, 1, &handler),
-        }
-        let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
-        length
-    }
-
+    /// Submits calls with `count` items, unless these could not be encoded.
     fn submit<A: Message, R: Message>(
         &self,
         f: fn(A) -> R,
-        items: Packed,
-        count: u32,
+        items: Result<Packed, Error>,
         index: usize,
-        handler: Arc<ResultHandler>,
+        count: u32,
+        handler: &Arc<ResultHandler>,
     ) {
-        let checked = self.owner.is_me().then_some(()).ok_or(Error::ForkedCopy);
-        match checked.and_then(|()| code_ref(f)) {
-            Ok(function) => self.shared.submit(Job {
+        let job = items.and_then(|items| {
+            self.owner.is_me().then_some(()).ok_or(Error::ForkedCopy)?;
+            Ok(Job {
                 sequence: 0,
-                function,
+                function: code_ref(f)?,
                 items,
-                handler,
+                handler: handler.clone(),
                 index,
                 count,
                 deliveries: 0,
-            }),
-            Err(error) => self.refuse(error, index, count, &handler),
-        }
-    }
-
-    /// Items that cannot be submitted.
-    fn refuse(&self, error: Error, index: usize, count: u32, handler: &ResultHandler) {
-        let failure = Failure::new(error, count, &self.shared.unobserved);
-        if handler.deliver(index, count, Err(failure)) {
-            handler.wake();
+            })
+        });
+        match job {
+            Ok(job) => self.shared.submit(job),
+            Err(error) => {
+                let mut refused = Output::default();
+                refused.completions.push((handler.clone(), index, count, Err(error)));
+                refused.flush(&self.shared.unobserved);
+            }
         }
     }
 
@@ -421,36 +398,35 @@ impl ClosedPool {
     }
 }
 
-fn start_thread(name: String, life: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(life)
-        .map_err(|error| Error::start("a thread of a pool", error))
-}
-
 impl Pool {
     /// Starts the workers, and the threads.
     fn start(&mut self, initializer: Option<Call>) -> Result<(), Error> {
         let initializer = Arc::new(initializer);
-        let shared = self.shared.clone();
-        self.collector = Some(start_thread("common-pool".to_owned(), move || shared.collect())?);
         for worker in 0..self.processes {
             let (shared, initializer) = (self.shared.clone(), initializer.clone());
             let start = move |shared: &Shared| supervisor::start(shared, (*initializer).as_ref());
             let first = Arc::new(start(&shared)?);
             let link = first.clone();
             let life = move || supervisor::supervise(&shared, worker, first, start);
-            let supervisor = start_thread(format!("common-pool-{worker}"), life);
-            self.supervisors.push(supervisor.inspect_err(|_| link.end())?);
+            let started = self.start_thread(format!("common-pool-{worker}"), life);
+            started.inspect_err(|_| link.end())?;
         }
+        let shared = self.shared.clone();
+        self.start_thread("common-pool".to_owned(), move || shared.collect())
+    }
+
+    fn start_thread(&mut self, name: String, life: impl FnOnce() + Send + 'static) -> Result<(), Error> {
+        let thread = std::thread::Builder::new().name(name).spawn(life);
+        let thread = thread.map_err(|error| Error::start("a thread of a pool", error))?;
+        self.threads.push(thread);
         Ok(())
     }
 
     /// Ends the workers when all is done (`closed`), or now, and waits for them.
     fn end(&mut self, closed: bool) -> Result<(), Error> {
+        let threads = std::mem::take(&mut self.threads);
         if !self.owner.is_me() {
             // A copy made by `fork`: neither the threads nor the workers are there, and nothing may be touched.
-            let threads = (std::mem::take(&mut self.supervisors), self.collector.take());
             std::mem::forget(threads);
             return Err(Error::ForkedCopy);
         }
@@ -460,12 +436,11 @@ impl Pool {
         } else {
             self.shared.terminate();
         }
-        for supervisor in self.supervisors.drain(..) {
-            supervisor.thread().unpark();
-            let _ = supervisor.join(); // it does not panic; if it did, its message was printed
+        for thread in threads {
+            thread.thread().unpark();
+            let _ = self.shared.bell.ring(); // the collector ends when it sees that no worker is left
+            let _ = thread.join(); // it does not panic; if it did, its message was printed
         }
-        self.shared.end_collector();
-        let _ = self.collector.take().map(JoinHandle::join); // as above
         self.shared.result()
     }
 }
@@ -474,7 +449,7 @@ debug! { Pool[] { processes } PoolBuilder[] { processes, maxtasksperchild } }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.collector.is_some() {
+        if !self.threads.is_empty() {
             let _ = self.end(self.closed && !std::thread::panicking()); // there is no caller to tell
         }
     }
@@ -485,6 +460,16 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// Packs the only item of a task.
+#[inline]
+fn pack_one<T: Message>(arg: &T) -> Result<Packed, Error> {
+    let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default(); // a thread that is ending has none any more
+    let packed = pack(&mut bytes, arg).map(|()| Packed::take(&mut bytes)); // in any case, nothing is left in it
+    let _ = BUFFER.try_with(|buffer| buffer.set(bytes));
+    packed
+}
+
+/// Appends an item to those of a task.
 #[inline]
 fn pack<T: Message>(bytes: &mut Vec<u8>, arg: &T) -> Result<(), Error> {
     push_item(bytes, |bytes| encode_plain(arg, bytes))

@@ -14,22 +14,24 @@ pub(super) struct Output {
     /// Workers whose bells are to be rung. (The whole link is kept, because ringing a bell whose other end is closed would be
     /// a broken pipe.)
     pub bells: Vec<Arc<Link>>,
-    completions: Vec<Completion>,
+    pub completions: Vec<Completion>,
 }
 
 impl Output {
-    pub fn push(&mut self, handler: Arc<ResultHandler>, index: usize, count: u32, outcome: Result<Packed, Error>) {
-        self.completions.push((handler, index, count, outcome));
-    }
-
     /// Rings, delivers, and wakes the threads that wait.
-    pub fn flush(&mut self, unobserved: &Arc<Unobserved>) {
+    pub fn flush(&mut self, unobserved: &Unobserved) {
         for worker in self.bells.drain(..) {
             let _ = worker.bell.ring(); // a worker that cannot be rung is dead: its supervisor sees it
         }
         let mut wake: Vec<Arc<ResultHandler>> = Vec::new();
         for (handler, index, count, outcome) in self.completions.drain(..) {
-            let outcome = outcome.map_err(|error| Failure::new(error, count, unobserved));
+            let outcome = outcome.map_err(|error| {
+                Box::new(Failure {
+                    error,
+                    count,
+                    unobserved: Some(unobserved.clone()),
+                })
+            });
             if handler.deliver(index, count, outcome) {
                 wake.push(handler);
             }

@@ -313,6 +313,11 @@ impl Queue {
         self.slots.iter_mut().for_each(|slot| slot.shut_down(out));
     }
 
+    /// No worker is left, and none will be started.
+    pub fn is_over(&self) -> bool {
+        self.shutting_down && self.slots.iter().all(|slot| slot.link().is_none())
+    }
+
     /// Ends everything now.
     pub fn terminate(&mut self, out: &mut Output) {
         self.shutting_down = true;
@@ -333,7 +338,7 @@ impl Queue {
 /// Fails the items of a job that are not `answered`.
 fn fail(job: Job, answered: u32, error: &Error, out: &mut Output) {
     let (first, count) = (job.index + answered as usize, job.count - answered);
-    out.push(job.handler, first, count, Err(error.clone()));
+    out.completions.push((job.handler, first, count, Err(error.clone())));
 }
 
 /// How many jobs are in flight to a worker that can take more.

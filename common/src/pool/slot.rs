@@ -192,7 +192,7 @@ impl Slot {
             return Err(Damaged); // it cannot have all of the items yet
         }
         let (handler, index) = self.in_flight.answer(count)?;
-        out.push(handler, index, count, outcome);
+        out.completions.push((handler, index, count, outcome));
         Ok(())
     }
 

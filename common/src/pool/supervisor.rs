@@ -35,7 +35,7 @@ pub(super) fn supervise(
             Err(error) => shared.with_queue(|queue, out| queue.start_failed(worker, error, false, out)),
         };
         pause.into_iter().for_each(park_timeout); // unless the pool ends
-        if shared.is_shutting_down() {
+        if shared.queue().shutting_down {
             return;
         }
         started = start(shared).map(Arc::new);

@@ -2,18 +2,12 @@
 
 use super::{Output, Shared};
 use crate::error::Error;
-use crate::pool::queue::Queue;
 use crate::pool::slot::Slot;
-use crate::sync::MutexGuard;
 use std::time::Duration;
 
 impl Shared {
-    pub fn queue(&self) -> MutexGuard<'_, Queue> {
-        self.lock()
-    }
-
     pub fn items_pending(&self) -> usize {
-        let queue = self.lock();
+        let queue = self.queue();
         queue.items_pending()
             + self
                 .lock_inbox()
@@ -34,7 +28,7 @@ impl Shared {
     }
 
     pub fn collector_wakes(&self) {
-        self.lock().slots.iter().for_each(Slot::unwatch);
+        self.queue().slots.iter().for_each(Slot::unwatch);
     }
 
     /// A worker could not be started.

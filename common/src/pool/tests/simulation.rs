@@ -170,7 +170,7 @@ fn whatever_is_not_answered_fails_when_a_pool_is_terminated() {
     assert_eq!(items[1..], [Item::Terminated; 10]);
     assert_eq!(world.shared.items_pending(), 0);
     assert!(world.workers[0].as_ref().unwrap().link.process.killed.load(Relaxed));
-    assert!(world.shared.is_shutting_down() && world.shared.result().is_ok());
+    assert!(world.shared.queue().shutting_down && world.shared.result().is_ok());
 }
 
 #[test]
@@ -201,9 +201,9 @@ fn a_pool_whose_workers_never_get_ready_gives_up() {
     for _ in 0..7 {
         assert!(world.shared.strike(1, error(), true).is_some());
     }
-    assert!(!world.shared.is_shutting_down() && world.shared.items_pending() == 3);
+    assert!(!world.shared.queue().shutting_down && world.shared.items_pending() == 3);
     assert!(world.shared.strike(0, error(), false).is_none(), "that is enough");
-    assert!(world.shared.is_shutting_down() && world.shared.items_pending() == 0);
+    assert!(world.shared.queue().shutting_down && world.shared.items_pending() == 0);
     assert_eq!(world.record.items(), [Item::Failed; 3]);
     assert!(matches!(world.shared.result(), Err(Error::Initializer(_))));
     world.submit_items(1);

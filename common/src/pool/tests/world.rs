@@ -729,7 +729,7 @@ impl World {
     /// The workers end: nothing is left to be done.
     pub fn finish(&mut self) {
         self.shared.finish();
-        assert!(self.shared.is_shutting_down());
+        assert!(self.shared.queue().shutting_down);
         for worker in 0..self.workers.len() {
             while self.workers[worker].is_some() {
                 assert!(self.advance(worker) || self.collect(), "a worker does not end");

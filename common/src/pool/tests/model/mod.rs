@@ -143,8 +143,7 @@ impl Model {
         let own = shared.clone();
         let pool = Pool {
             shared: shared.clone(),
-            supervisors: Vec::new(),
-            collector: None,
+            threads: Vec::new(),
             processes: workers,
             closed: false,
             applied: AtomicUsize::new(0),
@@ -177,7 +176,7 @@ impl Model {
         self.supervisors
             .into_iter()
             .for_each(|supervisor| supervisor.join().unwrap());
-        self.shared.end_collector();
+        self.shared.bell.ring().unwrap();
         self.collector.join().unwrap();
         assert_eq!(self.shared.items_pending(), 0);
         self.shared

@@ -58,12 +58,8 @@ macro_rules! atomics {
                 unsafe { &*self.0.load(Ordering::Relaxed) }
             }
 
-            /// A worker that dies before it looks is one that dies before its next step. (loom takes `SeqCst` for `AcqRel`; a
-            /// fence before each such load makes up for it.)
+            /// A worker that dies before it looks is one that dies before its next step.
             pub fn load(&self, order: Ordering) -> $value {
-                if order == Ordering::SeqCst {
-                    fence(order);
-                }
                 self.number().load(order)
             }
         }
@@ -80,7 +76,6 @@ macro_rules! atomics {
 }
 
 atomics! {
-    AtomicBool of bool;
     AtomicU32 of u32;
     AtomicU64 of u64;
 }
