@@ -36,6 +36,8 @@ pub(crate) struct Ring {
     pub head: CachePadded<AtomicU64>,
     /// How many words were written, ever.
     pub tail: CachePadded<AtomicU64>,
+    /// Which word is the first one of `words`: where the writer began at the front again.
+    pub start: CachePadded<Word>,
     /// Does the reader sleep, or is it about to, until there is something to read?
     pub reader_asleep: CachePadded<AtomicU32>,
     /// Does the writer sleep, or is it about to, until there is room?
@@ -55,7 +57,7 @@ const BYTES: usize = size_of::<u64>();
 impl Ring {
     #[inline]
     fn word(&self, position: u64) -> &Word {
-        &self.words[(position % CAPACITY) as usize]
+        &self.words[(position.wrapping_sub(self.start.load(Relaxed)) % CAPACITY) as usize]
     }
 
     #[inline]

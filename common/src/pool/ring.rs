@@ -127,6 +127,15 @@ impl Writer {
         Ok(self.head == self.tail)
     }
 
+    /// If everything was read, begins at the front of the ring again. The less of it is used, the less of it must the system
+    /// provide, and the more of it is in the processors' caches.
+    pub fn rewind(&mut self, ring: &Ring) -> Result<(), Damaged> {
+        if self.all_read(ring)? {
+            ring.start.store(self.tail, Relaxed); // the reader sees it with the next `tail`
+        }
+        Ok(())
+    }
+
     /// The caller has seen that there is room.
     #[inline]
     pub fn push(&mut self, ring: &Ring, word: u64) {

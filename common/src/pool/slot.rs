@@ -84,7 +84,10 @@ impl Slot {
         let Some(link) = &self.link else { return false };
         // There is always room for a shutdown. (A large payload follows later.)
         let needed = TASK_WORDS + words(job.items.len().min(INLINE)) + TASK_WORDS;
-        let Ok(room) = self.tasks.room(&link.page.tasks, needed) else {
+        let ring = &link.page.tasks;
+        let idle = self.in_flight.sent.is_empty();
+        let rewound = if idle { self.tasks.rewind(ring) } else { Ok(()) };
+        let Ok(room) = rewound.and_then(|()| self.tasks.room(ring, needed)) else {
             self.expel();
             return false;
         };

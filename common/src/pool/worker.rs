@@ -139,6 +139,7 @@ impl<'a> Worker<'a> {
             self.bell.wait()
         };
         wait(&ring.reader_asleep, ready, sleep)?;
+        self.results.rewind(&self.page.results).map_err(damaged)?;
         self.told_at = Instant::now();
         Ok(())
     }
