@@ -121,8 +121,6 @@ impl Queue {
                 rest.into_iter().for_each(|job| self.jobs.push_front(job));
                 self.loads[worker] = load(slot);
             }
-        }
-        for slot in &mut self.slots {
             slot.publish(out);
         }
     }

@@ -198,9 +198,11 @@ impl<'a> Worker<'a> {
             }
         }
         self.items = items;
-        self.items.clear();
-        self.items.shrink_to(MAX_RETAINED);
-        self.values.shrink_to(MAX_RETAINED);
+        for bytes in [&mut self.items, &mut self.values] {
+            if bytes.capacity() > MAX_RETAINED {
+                *bytes = Vec::new();
+            }
+        }
         Ok(())
     }
 
