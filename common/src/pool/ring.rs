@@ -288,7 +288,9 @@ impl TaskHeader {
             label: (words[2] >> 32) as u32,
             length: words[3],
         };
-        (header.to_words().last() == words.last()).then_some(header).ok_or(Damaged)
+        (header.to_words().last() == words.last())
+            .then_some(header)
+            .ok_or(Damaged)
     }
 
     /// The last one is a checksum: not against malice, but against chance.
