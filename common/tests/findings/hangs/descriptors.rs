@@ -45,7 +45,7 @@ fn garbage(kind: usize) -> Vec<u8> {
 }
 const KINDS: usize = 7;
 
-const LARGE: usize = 1_000_000;
+const LARGE: usize = 400_000;
 
 fn write_everywhere_then_return(kind: usize) -> Vec<u8> {
     for descriptor in pipes() {
