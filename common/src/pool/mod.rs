@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::function::code_ref;
 use crate::message::Message;
 use crate::os::Owner;
-use crate::spawn::{self, Call};
+use crate::spawn::Call;
 use crate::timeline;
 use collector::Shared;
 use handles::{ResultHandler, Results};
@@ -185,7 +185,7 @@ impl PoolBuilder {
         match (processes, self.maxtasksperchild) {
             (0, _) => return Err(Error::NoWorkers),
             (_, Some(0)) => return Err(Error::NoTasks),
-            _ => spawn::program()?,
+            _ => {}
         };
         let what = || format!("a pool of {processes} processes");
         if processes > MAX_PROCESSES {

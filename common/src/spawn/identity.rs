@@ -18,11 +18,6 @@ pub(crate) fn initialise() -> bool {
     PROGRAM.set(os::fingerprint()).is_ok() // looked at now: later, another file may lie in the program's place
 }
 
-/// Which program a child is to run, if this one can be started again.
-pub(crate) fn program() -> Result<u64, Error> {
-    PROGRAM.get().copied().ok_or(Error::NotInitialised)
-}
-
 /// What this process knows of itself. Set in children only.
 static IDENTITY: OnceLock<(Handshake, Parent)> = OnceLock::new();
 
@@ -109,7 +104,8 @@ pub(super) struct Handshake {
 
 impl Handshake {
     pub fn to(name: &str) -> Result<Handshake, Error> {
-        let (name, parent, program) = (name.to_owned(), current_process(), program()?);
+        let program = *PROGRAM.get().ok_or(Error::NotInitialised)?;
+        let (name, parent) = (name.to_owned(), current_process());
         Ok(Handshake { name, parent, program })
     }
 

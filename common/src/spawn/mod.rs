@@ -24,7 +24,7 @@ mod identity;
 
 use identity::{Handshake, parent_ends_within};
 pub use identity::{ProcessInfo, current_process, parent_process};
-pub(crate) use identity::{initialise, next_name, program};
+pub(crate) use identity::{initialise, next_name};
 
 /// Starts this program again, as a "process" or a "worker". It gets its end of each pipe, `extra`, and the timeline's log, if
 /// there is one; a daemon ends with this process. Returns when the child has read its start message, or when the message fits
