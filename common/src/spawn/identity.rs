@@ -3,7 +3,6 @@
 //! Invariant: a process that has accepted a handshake runs the same program as the parent that wrote it. Called by `spawn`.
 
 use crate::error::Error;
-use crate::function;
 use crate::os::{self, Parent};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
@@ -118,7 +117,6 @@ impl Handshake {
             return Err("what it was told does not come from its parent");
         }
         os::show_name(&self.name);
-        function::remember_panic_locations();
         let identity = (self.clone(), parent);
         IDENTITY.set(identity).map_err(|_| "it has a name already")
     }

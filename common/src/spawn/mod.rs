@@ -17,7 +17,7 @@ use os_pipe::{PipeReader, PipeWriter};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 mod identity;
@@ -122,7 +122,8 @@ pub(crate) struct Start {
     bytes: Vec<u8>,
     /// Where the encoded argument begins in `bytes`.
     argument: usize,
-    pub to_parent: Arc<PipeWriter>,
+    /// It is never closed: if the target has closed that descriptor, its number may be another file's.
+    pub to_parent: &'static PipeWriter,
     pub extra: Vec<OwnedHandle>,
 }
 
@@ -145,7 +146,7 @@ pub(crate) fn read_start(parent: Parent, handles: Vec<OwnedHandle>) -> Result<Op
         argument: bytes.len() - argument.len(),
         message,
         bytes,
-        to_parent: Arc::new(to_parent.into()),
+        to_parent: Box::leak(Box::new(to_parent.into())),
         extra: handles.collect(),
     }))
 }
@@ -158,9 +159,9 @@ impl Start {
         let server = self.prepare();
         if self.message.channels {
             let address = WAITS_AT.lock().unwrap().clone().unwrap_or_default(); // "": nothing is to be sent
-            let _ = write_block(&self.to_parent, address.as_bytes(), &[]);
+            let _ = write_block(self.to_parent, address.as_bytes(), &[]);
         }
-        let _ = write_block(&self.to_parent, &[], &[]); // a parent that has ended needs no answer
+        let _ = write_block(self.to_parent, &[], &[]); // a parent that has ended needs no answer
         let server = server?;
         let call = move || {
             *WAITS_AT.lock().unwrap() = None;
@@ -172,11 +173,11 @@ impl Start {
             Ok(result)
         };
         let Some(server) = server else { return call() };
-        channels::run_on_arrival(server, call).unwrap_or_else(|error| Err(not_arrived(error)))
+        channels::run_on_arrival(server, call)
     }
 
     /// Watches the parent, if that is needed, and opens the server that will receive the channels, if there are any.
-    fn prepare(&self) -> Result<Option<Server>, Box<RemoteError>> {
+    fn prepare(&self) -> Result<Option<Server>, RemoteError> {
         let StartMessage { daemon, channels, .. } = self.message;
         if daemon || channels {
             watch_parent(daemon).map_err(RemoteError::Setup)?;
@@ -185,16 +186,10 @@ impl Start {
             return Ok(None);
         }
         let mut waits_at = WAITS_AT.lock().unwrap(); // first: if the parent ends now, the server is removed
-        let (server, address) = channels::open_server().map_err(not_arrived)?;
+        let (server, address) = channels::open_server()?;
         *waits_at = Some(address);
         Ok(Some(server))
     }
-}
-
-fn not_arrived(error: String) -> Box<RemoteError> {
-    Box::new(RemoteError::Arguments(format!(
-        "their channels did not arrive: {error}"
-    )))
 }
 
 /// Where this process waits for channels ("": nowhere yet), until they have come. If its parent ends before, they never come.
@@ -221,9 +216,6 @@ fn watch_parent(daemon: bool) -> Result<(), String> {
     started.map_err(|error| format!("a thread that watches its parent: {error}"))
 }
 
-/// The size, in bytes, of the length in front of a block.
-const LENGTH: usize = size_of::<u64>();
-
 /// Writes a block: its length, then that many bytes, `head` and `body`. It is an error if the pipe has no reader any more.
 pub(crate) fn write_block(mut pipe: &PipeWriter, head: &[u8], body: &[u8]) -> io::Result<()> {
     let _masked = os::mask_sigpipe();
@@ -236,7 +228,7 @@ pub(crate) fn write_block(mut pipe: &PipeWriter, head: &[u8], body: &[u8]) -> io
 
 /// Reads a block, and nothing of what follows it. Memory is taken as bytes arrive: a wrong length costs nothing.
 fn read_block(mut pipe: &PipeReader) -> Option<Vec<u8>> {
-    let mut length = [0; LENGTH];
+    let mut length = [0; size_of::<u64>()];
     pipe.read_exact(&mut length).ok()?;
     let (length, mut block) = (u64::from_le_bytes(length), Vec::with_capacity(1 << 12));
     pipe.take(length).read_to_end(&mut block).ok()?;
@@ -256,7 +248,7 @@ pub(crate) fn read_answer(mut pipe: &PipeReader, bytes: &mut Vec<u8>) -> bool {
 
 /// The first block in what [`write_block`] wrote, and what follows it; `None` if it is not all there.
 pub(crate) fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
+    let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
 }
 
