@@ -391,8 +391,7 @@ impl<R: Message> Child<R> {
             Some((answer, [])) if begun.is_some() => answer,
             None if rest.is_empty() || exit != Exit::Code(0) => {
                 let explained = begun.is_some() || self.killed.load(Relaxed);
-                let error = if explained { Error::ended } else { Error::never_ready };
-                return Err(error(name, exit));
+                return Err(Error::ended(name, exit, explained));
             }
             _ => return Err(garbage()),
         };
