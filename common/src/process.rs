@@ -114,7 +114,7 @@ impl<R: Message> Process<R> {
             name: spawn::next_name("Process"),
             daemon: false,
             stdio: [None, None, None],
-            call: Call::new(target, arg),
+            call: spawn::call(target, arg),
             result: PhantomData,
         }
     }

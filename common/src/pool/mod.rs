@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::function::code_ref;
 use crate::message::Message;
 use crate::os::Owner;
-use crate::spawn::Call;
+use crate::spawn::{self, Call};
 use crate::timeline;
 use collector::Shared;
 use handles::{ResultHandler, Results};
@@ -162,7 +162,7 @@ impl PoolBuilder {
     /// }
     /// ```
     pub fn initializer<A: Message + Send, R: Message>(mut self, initializer: fn(A) -> R, arg: A) -> PoolBuilder {
-        self.initializer = Some(Call::new(initializer, arg));
+        self.initializer = Some(spawn::call(initializer, arg));
         self
     }
 

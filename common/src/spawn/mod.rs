@@ -38,7 +38,7 @@ pub(crate) fn start(
     call: Option<&Call>,
 ) -> Result<(os::Process, PipeReader), Error> {
     let handshake = Handshake::to(name)?;
-    let (function, argument) = call.map(|Call(encode)| encode(name)).transpose()?.unzip();
+    let (function, argument) = call.map(|call| call(name)).transpose()?.unzip();
     let argument: Encoded = argument.unwrap_or_default();
     let start = || {
         let environment = std::env::vars_os(); // first: who forks may hold its lock, and waits for the guard
@@ -70,26 +70,22 @@ pub(crate) fn start(
     Ok((process, from_child))
 }
 
-/// A function that a new process is to call, and its argument. It may be given to one process after another.
-pub(crate) struct Call(Box<Encode>);
+/// What a new process of the given name is to call: a function, and its argument, which is encoded anew for each process. The
+/// same thread must send it.
+pub(crate) type Call = Box<dyn Fn(&str) -> Result<(CodeRef, Encoded), Error> + Send + Sync>;
 
-/// Encodes the argument for the process of this name. The same thread must send it.
-type Encode = dyn Fn(&str) -> Result<(CodeRef, Encoded), Error> + Send + Sync;
-
-impl Call {
-    pub fn new<A: Message + Send, R: Message>(target: fn(A) -> R, arg: A) -> Call {
-        let arg = Mutex::new(arg); // each thread that starts a process encodes it
-        Call(Box::new(move |name| {
-            let function = function::code_ref(target)?;
-            let encode = || channels::encode(&*arg.lock().unwrap_or_else(PoisonError::into_inner));
-            let encoded = catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|value| {
-                // It is not dropped: its destructor may panic too.
-                Err(format!("it panicked: {}", function::text(Box::leak(value))))
-            });
-            let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
-            Ok((function, encoded))
-        }))
-    }
+pub(crate) fn call<A: Message + Send, R: Message>(target: fn(A) -> R, arg: A) -> Call {
+    let arg = Mutex::new(arg); // each thread that starts a process encodes it
+    Box::new(move |name| {
+        let function = function::code_ref(target)?;
+        let encode = || channels::encode(&*arg.lock().unwrap_or_else(PoisonError::into_inner));
+        let encoded = catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|value| {
+            // It is not dropped: its destructor may panic too.
+            Err(format!("it panicked: {}", function::text(Box::leak(value))))
+        });
+        let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
+        Ok((function, encoded))
+    })
 }
 
 /// The block that a new process reads; the encoded argument follows.
@@ -166,7 +162,7 @@ impl Start {
         let call = move || {
             *WAITS_AT.lock().unwrap() = None;
             let mut result = Vec::new();
-            // SAFETY: `Call::new` made this number with this caller, in the parent, which runs the same program: it said so
+            // SAFETY: `call` made this number with this caller, in the parent, which runs the same program: it said so
             // in the handshake, through the pipe that it passed to this process.
             let run = |function| unsafe { function::run(function, &self.bytes[self.argument..], &mut result) };
             self.message.function.map_or(Ok(()), run)?;
