@@ -24,6 +24,7 @@ use ipc_channel::ipc::{self, IpcOneShotServer, IpcSender, IpcSharedMemory};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::cell::Cell;
+use std::fmt::Display;
 use std::io;
 use std::mem::{forget, needs_drop};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -146,7 +147,7 @@ impl Ends {
 }
 
 /// The outcome of a call: its encoded result, or why there is none.
-pub(crate) type Outcome = Result<Vec<u8>, Box<RemoteError>>;
+pub(crate) type Outcome = Result<Vec<u8>, RemoteError>;
 
 thread_local! {
     /// What to do when the list has arrived.
@@ -164,7 +165,7 @@ impl<'de> Deserialize<'de> for Arrival {
         drop(decode::<IpcSender<()>>(&index).map_err(Error::custom)?); // the probe is the last in the list
         let run = ON_ARRIVAL.take().ok_or_else(|| Error::custom("a second message"))?;
         let outcome = run();
-        if matches!(&outcome, Err(error) if matches!(**error, RemoteError::Arguments(_))) {
+        if matches!(outcome, Err(RemoteError::Arguments(_))) {
             // `ipc-channel` panics about ends that were not taken.
             for index in 0..index[0] {
                 let _ = decode::<IpcSender<()>>(&[index]).map(forget);
@@ -180,21 +181,26 @@ pub(crate) type Server = IpcOneShotServer<Arrival>;
 /// In the child: opens the server that will receive the list, and returns it with its address. On most systems, it is a socket
 /// in the temporary directory. Its address has room for 107 bytes, and a longer one is cut in silence; and where there is no
 /// such directory, `ipc-channel` panics.
-pub(crate) fn open_server() -> Result<(Server, String), String> {
+pub(crate) fn open_server() -> Result<(Server, String), RemoteError> {
     const ROOM: usize = 107 - "/.tmpXXXXXX/socket".len();
     let (folder, sockets) = (std::env::temp_dir(), cfg!(all(unix, not(target_vendor = "apple"))));
     let name = folder.display();
     if sockets && folder.as_os_str().len() > ROOM {
         let sentence = format!("the name of the temporary directory {name} is too long for a socket");
-        return Err(sentence);
+        return Err(not_arrived(sentence));
     }
-    let opened = catch_unwind(IpcOneShotServer::new);
-    let opened = opened.map_err(|_| format!("a socket cannot be made in the temporary directory {name}"))?;
-    opened.map_err(|error| error.to_string())
+    let no_socket = |_| not_arrived(format!("a socket cannot be made in the temporary directory {name}"));
+    catch_unwind(IpcOneShotServer::new)
+        .map_err(no_socket)?
+        .map_err(not_arrived)
+}
+
+fn not_arrived(error: impl Display) -> RemoteError {
+    RemoteError::Arguments(format!("their channels did not arrive: {error}"))
 }
 
 /// Waits for the list, and calls `run`, which decodes what was encoded with it.
-pub(crate) fn run_on_arrival(server: Server, run: impl FnOnce() -> Outcome + 'static) -> Result<Outcome, String> {
+pub(crate) fn run_on_arrival(server: Server, run: impl FnOnce() -> Outcome + 'static) -> Outcome {
     let masked = os::mask_signals(); // `ipc-channel` gives up when one comes
     ON_ARRIVAL.set(Some(Box::new(move || {
         drop(masked);
@@ -202,9 +208,8 @@ pub(crate) fn run_on_arrival(server: Server, run: impl FnOnce() -> Outcome + 'st
     })));
     let accepted = server.accept();
     ON_ARRIVAL.take();
-    accepted
-        .map(|(_, Arrival(outcome))| outcome)
-        .map_err(|error| error.to_string())
+    let (_, Arrival(outcome)) = accepted.map_err(not_arrived)?;
+    outcome
 }
 
 /// Removes what a server leaves behind if its process ends before the server is used.

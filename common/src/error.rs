@@ -193,25 +193,19 @@ impl Error {
         Error::System { what, source }
     }
 
-    /// The error for a process that gave no result.
-    pub(crate) fn ended(name: &str, exit: Exit) -> Error {
+    /// The error for a process that gave no result. If it had not begun with what it was to do, its exit code came before that;
+    /// a signal comes from outside, and is explanation enough.
+    pub(crate) fn ended(name: &str, exit: Exit, begun: bool) -> Error {
         let name = name.to_owned();
         match exit {
-            Exit::Code(code) => Error::Exited { name, code },
-            Exit::Signal(signal) => Error::Signaled { name, signal },
-            Exit::Unknown => Error::StatusLost { name },
-        }
-    }
-
-    /// The same for a process that did not reach `init`. A signal comes from outside, and is explanation enough.
-    pub(crate) fn never_ready(name: &str, exit: Exit) -> Error {
-        match Error::ended(name, exit) {
-            Error::Exited { name, code } if code == FAILED_TO_BEGIN => {
-                let sentence = format!("it exited with code {code}, and said why on its standard error");
+            Exit::Code(code) if begun => Error::Exited { name, code },
+            Exit::Code(FAILED_TO_BEGIN) => {
+                let sentence = format!("it exited with code {FAILED_TO_BEGIN}, and said why on its standard error");
                 Error::start(&name, io::Error::other(sentence))
             }
-            Error::Exited { name, code } => Error::NeverReady { name, code },
-            error => error,
+            Exit::Code(code) => Error::NeverReady { name, code },
+            Exit::Signal(signal) => Error::Signaled { name, signal },
+            Exit::Unknown => Error::StatusLost { name },
         }
     }
 

@@ -10,7 +10,7 @@ use crate::message::{Message, decode};
 use crate::os::CodeRef;
 use std::any::Any;
 use std::cell::Cell;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, set_hook, take_hook};
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 
 /// A function that another run of this program can call.
 pub(crate) fn code_ref<A: Message, R: Message>(f: fn(A) -> R) -> Result<CodeRef, Error> {
@@ -24,11 +24,11 @@ unsafe fn call_encoded<A: Message, R: Message>(
     target: usize,
     arg: &[u8],
     result: &mut Vec<u8>,
-) -> Result<(), Box<RemoteError>> {
+) -> Result<(), RemoteError> {
     // SAFETY: as the caller promises.
     let f = unsafe { std::mem::transmute::<usize, fn(A) -> R>(target) };
-    let arg = decode(arg).map_err(|message| Box::new(RemoteError::Arguments(message)))?;
-    encode_plain(&f(arg), result).map_err(|message| Box::new(RemoteError::Result(message)))
+    let arg = decode(arg).map_err(RemoteError::Arguments)?;
+    encode_plain(&f(arg), result).map_err(RemoteError::Result)
 }
 
 /// Calls a function with an encoded argument, and appends its encoded result; on an error, perhaps a part of it.
@@ -36,20 +36,19 @@ unsafe fn call_encoded<A: Message, R: Message>(
 /// # Safety
 ///
 /// As [`CodeRef::call`].
-pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) -> Result<(), Box<RemoteError>> {
+pub(crate) unsafe fn run(function: CodeRef, arg: &[u8], result: &mut Vec<u8>) -> Result<(), RemoteError> {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        // SAFETY: as the caller promises.
-        let called = unsafe { function.call(arg, result) };
         let unknown = || RemoteError::Arguments("they are for no function of this program".to_owned());
-        called.unwrap_or_else(|| Err(Box::new(unknown())))
+        // SAFETY: as the caller promises.
+        unsafe { function.call(arg, result) }.ok_or_else(unknown)?
     }));
     outcome.unwrap_or_else(|payload| {
         let text = text(&*payload);
         // An earlier panic, which was caught, had another text, or its text was elsewhere. (Values that are not text cannot be
         // told apart.)
         let is_this = |place: &Place| text != NO_TEXT && place.1 == text && place.2 == text.as_ptr();
-        let place = PLACE.take().filter(is_this).map(|place| place.0);
-        let error = Box::new(RemoteError::Panic(text.to_owned(), place));
+        let place = PLACE.take().filter(is_this).and_then(|place| place.0);
+        let error = RemoteError::Panic(text.to_owned(), place);
         // The value's own destructor may panic too, and so may that of what it panics with.
         let _ = catch_unwind(AssertUnwindSafe(|| drop(payload))).map_err(std::mem::forget);
         Err(error)
@@ -66,34 +65,27 @@ pub(crate) fn text(payload: &(dyn Any + Send)) -> &str {
 const NO_TEXT: &str = "a panic with a value that is not text";
 
 /// A panic's file and line, its text, and where that was in memory.
-type Place = (String, String, *const u8);
+type Place = (Option<String>, String, *const u8);
 
 thread_local! {
     /// Where this thread panicked last.
     static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
-/// From now on, a panic's file and line are remembered for [`run`]; the previous hook, which prints them, still runs.
-pub(crate) fn remember_panic_locations() {
+/// From now on, a panic's file and line are remembered for [`run`]; the previous hook, which prints them, still runs. In a
+/// program that is built with `panic = "abort"`, nothing is caught: there, `last_words` says them instead, as the last thing
+/// that this process does.
+pub(crate) fn note_panics(last_words: impl Fn(RemoteError) + Send + Sync + 'static) {
     let before = take_hook();
     set_hook(Box::new(move |panic| {
-        let text = text(panic.payload());
-        let place = |at: &Location| (format!("{}:{}", at.file(), at.line()), text.to_owned(), text.as_ptr());
-        let _ = PLACE.try_with(|last| last.set(panic.location().map(place))); // a thread that is ending has none any more
         before(panic);
+        let text = text(panic.payload());
+        let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line()));
+        if cfg!(panic = "abort") {
+            let message = text.chars().take(10_000).collect(); // not more than a worker can say then
+            return last_words(RemoteError::Panic(message, place));
+        }
+        let place = (place, text.to_owned(), text.as_ptr());
+        let _ = PLACE.try_with(|last| last.set(Some(place))); // a thread that is ending has none any more
     }));
-}
-
-/// In a program that is built with `panic = "abort"`, nothing is caught: `callback` is called after all other hooks, as the
-/// last thing that this process does. In others it is never called.
-pub(crate) fn on_panic_abort(callback: impl Fn(&RemoteError) + Send + Sync + 'static) {
-    if cfg!(panic = "abort") {
-        let before = take_hook();
-        set_hook(Box::new(move |panic| {
-            before(panic);
-            let place = PLACE.take().map(|place| place.0);
-            let message = text(panic.payload()).chars().take(10_000); // not more than a worker can say then
-            callback(&RemoteError::Panic(message.collect(), place));
-        }));
-    }
 }

@@ -5,7 +5,7 @@
 
 use crate::channels;
 use crate::error::FAILED_TO_BEGIN;
-use crate::os::{self, Constructor, Inherited, Texts};
+use crate::os::{self, Inherited};
 use crate::spawn;
 use crate::timeline;
 use std::io::{self, Write};
@@ -43,16 +43,13 @@ pub fn init() {
     if !spawn::initialise() {
         return;
     }
-    let code = match os::inherited() {
-        Ok(None) => {
-            // At the first message, `ipc-channel` asks the system how long one may be. If there is no descriptor left then, this
-            // program can never send one.
-            channels::empty_the_list();
-            return timeline::begin();
-        }
-        Ok(Some(inherited)) => play(inherited),
-        Err(problem) => Err(problem.to_owned()),
+    let Some(inherited) = os::inherited().transpose() else {
+        // At the first message, `ipc-channel` asks the system how long one may be. If there is no descriptor left then, this
+        // program can never send one.
+        channels::empty_the_list();
+        return timeline::begin();
     };
+    let code = inherited.map_err(str::to_owned).and_then(play);
     std::process::exit(code.unwrap_or_else(|problem| {
         let _ = writeln!(io::stderr(), "a process of this program ends at once: {problem}");
         FAILED_TO_BEGIN
@@ -126,18 +123,30 @@ macro_rules! init_in_tests {
     };
 }
 
-/// Only for [`init_in_tests!`](crate::init_in_tests): like [`init`], but in a child it first runs the constructors that would
-/// have come later.
+/// What the system calls before `main`. (Not every system passes arguments; where it does not, no constructor looks at them.)
+#[doc(hidden)]
+pub type Constructor = extern "C" fn(i32, Texts, Texts);
+/// Arguments or environment, as C has them.
+#[doc(hidden)]
+pub type Texts = *const *const std::ffi::c_char;
+
+/// Only for [`init_in_tests!`](crate::init_in_tests): like [`init`], but in a child it first runs the constructors that the
+/// system would call after the one that runs.
 ///
 /// # Safety
 ///
-/// The same as for `os::run_constructors`.
+/// The first pointer is the address of the running constructor. From there up to the second there are only constructors.
 #[doc(hidden)]
-pub unsafe fn init_before_main(all: (*const Constructor, *const Constructor), arguments: (i32, Texts, Texts)) {
+pub unsafe fn init_before_main(
+    (running, end): (*const Constructor, *const Constructor),
+    (count, arguments, environment): (i32, Texts, Texts),
+) {
     os::fill_standard_streams();
-    if os::is_child() {
-        // SAFETY: as the caller promises. The system will not call them again, because `init` does not return here.
-        unsafe { os::run_constructors(all, arguments) };
+    let mut next = running.wrapping_add(1);
+    while os::is_child() && next < end {
+        // SAFETY: as the caller promises. The system will not call it again, because `init` does not return here.
+        unsafe { (*next)(count, arguments, environment) };
+        next = next.wrapping_add(1);
     }
     init();
 }

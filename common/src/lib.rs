@@ -243,10 +243,8 @@ pub use ::timeline;
 pub use error::Error;
 pub use init::init;
 #[doc(hidden)]
-pub use init::init_before_main;
+pub use init::{Constructor, Texts, init_before_main};
 pub use message::Message;
-#[doc(hidden)]
-pub use os::{Constructor, Texts};
 pub use pool::{AsyncResult, ClosedPool, Imap, MapResult, Pool, PoolBuilder};
 pub use process::{Child, Process};
 pub use spawn::{ProcessInfo, current_process, parent_process};

@@ -114,7 +114,7 @@ impl<R: Message> Process<R> {
             name: spawn::next_name("Process"),
             daemon: false,
             stdio: [None, None, None],
-            call: Call::new(target, arg),
+            call: spawn::call(target, arg),
             result: PhantomData,
         }
     }
@@ -203,22 +203,20 @@ const PANICKED: i32 = 101;
 
 /// In the child: runs the target. Returns the exit code.
 pub(crate) fn run_child(start: Start) -> Result<i32, String> {
-    let (owner, to_parent) = (Owner::me(), start.to_parent.clone());
+    let (owner, to_parent) = (Owner::me(), start.to_parent);
     let answer = move |outcome: &Outcome| {
         static ANSWERED: AtomicBool = AtomicBool::new(false); // a destructor of the thread may panic after that
         let head = postcard::to_stdvec(&outcome.as_ref().map(|_| ())).unwrap_or_default();
         if owner.is_me() && !ANSWERED.swap(true, Relaxed) {
             let value = outcome.as_deref().unwrap_or_default();
-            let _ = spawn::write_block(&to_parent, &head, value); // a parent that has ended needs no answer
+            let _ = spawn::write_block(to_parent, &head, value); // a parent that has ended needs no answer
         }
     };
-    let on_panic = answer.clone();
-    function::on_panic_abort(move |panic| on_panic(&Err(Box::new(panic.clone()))));
+    function::note_panics(move |panic| answer(&Err(panic)));
     let outcome = start.run("target");
-    let panicked = matches!(&outcome, Err(error) if matches!(**error, RemoteError::Panic(..)));
     answer(&outcome);
-    // From here: a descriptor that the target has closed must not be closed again, by a destructor.
-    std::process::exit(if panicked { PANICKED } else { 0 })
+    let panicked = matches!(outcome, Err(RemoteError::Panic(..)));
+    Ok(if panicked { PANICKED } else { 0 })
 }
 
 /// A process that has been started.
@@ -393,8 +391,7 @@ impl<R: Message> Child<R> {
             Some((answer, [])) if begun.is_some() => answer,
             None if rest.is_empty() || exit != Exit::Code(0) => {
                 let explained = begun.is_some() || self.killed.load(Relaxed);
-                let error = if explained { Error::ended } else { Error::never_ready };
-                return Err(error(name, exit));
+                return Err(Error::ended(name, exit, explained));
             }
             _ => return Err(garbage()),
         };

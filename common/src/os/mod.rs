@@ -30,28 +30,6 @@ mod windows;
 #[cfg(windows)]
 pub(crate) use windows::*;
 
-/// What the system calls before `main`. (Not every system passes arguments; where it does not, no constructor looks at them.)
-pub type Constructor = extern "C" fn(i32, Texts, Texts);
-/// Arguments or environment, as C has them.
-pub type Texts = *const *const std::ffi::c_char;
-
-/// Calls the constructors that the system would call after the one that runs.
-///
-/// # Safety
-///
-/// The first pointer is the address of the running constructor. From there up to the second there are only constructors.
-pub(crate) unsafe fn run_constructors(
-    (running, end): (*const Constructor, *const Constructor),
-    (count, arguments, environment): (i32, Texts, Texts),
-) {
-    let mut next = running.wrapping_add(1);
-    while next < end {
-        // SAFETY: as the caller promises.
-        unsafe { (*next)(count, arguments, environment) };
-        next = next.wrapping_add(1);
-    }
-}
-
 /// What is known of a process that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {

@@ -162,7 +162,7 @@ impl PoolBuilder {
     /// }
     /// ```
     pub fn initializer<A: Message + Send, R: Message>(mut self, initializer: fn(A) -> R, arg: A) -> PoolBuilder {
-        self.initializer = Some(Call::new(initializer, arg));
+        self.initializer = Some(spawn::call(initializer, arg));
         self
     }
 
@@ -185,7 +185,7 @@ impl PoolBuilder {
         match (processes, self.maxtasksperchild) {
             (0, _) => return Err(Error::NoWorkers),
             (_, Some(0)) => return Err(Error::NoTasks),
-            _ => spawn::program()?,
+            _ => {}
         };
         let what = || format!("a pool of {processes} processes");
         if processes > MAX_PROCESSES {

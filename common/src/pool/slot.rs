@@ -327,8 +327,10 @@ impl Slot {
                 let what = if self.ready { "a task" } else { "the initializer" };
                 (Error::remote(error, &format!("{what} of {name}")), own_fault)
             }
-            None if self.started => (Error::ended(name, exit), !exit.comes_from_outside()),
-            None => (Error::never_ready(name, exit), true),
+            None => {
+                let own_fault = !self.started || !exit.comes_from_outside();
+                (Error::ended(name, exit, self.started), own_fault)
+            }
         }
     }
 }

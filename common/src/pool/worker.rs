@@ -15,7 +15,6 @@ use crate::spawn::Start;
 use crate::sync::Instant;
 use crate::timeline;
 use std::io::{self, ErrorKind, Write};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Memory that larger tasks and results needed is given back at once.
@@ -26,20 +25,22 @@ pub(crate) fn run_child(mut start: Start) -> Result<i32, String> {
     let passed = std::mem::take(&mut start.extra);
     let [page, bell, pool_bell] = passed.try_into().map_err(|_| "its memory was not passed to it")?;
     let open = || Ok((SharedPage::open(&page)?, Sleeper::open(bell)?, Ringer::open(pool_bell)?));
-    let shared = Arc::new(open().map_err(|error: io::Error| format!("its memory cannot be used: {error}"))?);
-    let (last_words, owner) = (shared.clone(), Owner::me());
-    function::on_panic_abort(move |error| {
+    let opened = open().map_err(|error: io::Error| format!("its memory cannot be used: {error}"))?;
+    // It is never closed: if a task has closed one of these descriptors, its number may be another file's.
+    let (page, bell, pool_bell) = &*Box::leak(Box::new(opened));
+    let owner = Owner::me();
+    function::note_panics(move |panic| {
         if owner.is_me() {
-            let mut worker = Worker::new(&last_words.0, &last_words.1, &last_words.2);
+            let mut worker = Worker::new(page, bell, pool_bell);
             worker.results = Writer::resume(worker.page);
-            let _ = worker.send_error(Kind::Fatal, 0, error);
+            let _ = worker.send_error(Kind::Fatal, 0, &panic);
         }
     });
-    let mut worker = Worker::new(&shared.0, &shared.1, &shared.2);
+    let mut worker = Worker::new(page, bell, pool_bell);
     let _ = worker.send(Kind::Started, 0, &[]);
     let outcome = start.run("initializer"); // what is said from here on goes through the page
     worker.leave_copy();
-    if let Some(error) = outcome.err().filter(|error| !matches!(**error, RemoteError::Result(_))) {
+    if let Some(error) = outcome.err().filter(|error| !matches!(error, RemoteError::Result(_))) {
         let _ = worker.send_error(Kind::Fatal, 0, &error);
         return Ok(1);
     }

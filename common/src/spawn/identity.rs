@@ -3,7 +3,6 @@
 //! Invariant: a process that has accepted a handshake runs the same program as the parent that wrote it. Called by `spawn`.
 
 use crate::error::Error;
-use crate::function;
 use crate::os::{self, Parent};
 use serde::{Deserialize, Serialize};
 use std::sync::OnceLock;
@@ -16,11 +15,6 @@ static PROGRAM: OnceLock<u64> = OnceLock::new();
 /// From now on, this program can be started again as a child. Returns false if it could be already.
 pub(crate) fn initialise() -> bool {
     PROGRAM.set(os::fingerprint()).is_ok() // looked at now: later, another file may lie in the program's place
-}
-
-/// Which program a child is to run, if this one can be started again.
-pub(crate) fn program() -> Result<u64, Error> {
-    PROGRAM.get().copied().ok_or(Error::NotInitialised)
 }
 
 /// What this process knows of itself. Set in children only.
@@ -109,7 +103,8 @@ pub(super) struct Handshake {
 
 impl Handshake {
     pub fn to(name: &str) -> Result<Handshake, Error> {
-        let (name, parent, program) = (name.to_owned(), current_process(), program()?);
+        let program = *PROGRAM.get().ok_or(Error::NotInitialised)?;
+        let (name, parent) = (name.to_owned(), current_process());
         Ok(Handshake { name, parent, program })
     }
 
@@ -122,7 +117,6 @@ impl Handshake {
             return Err("what it was told does not come from its parent");
         }
         os::show_name(&self.name);
-        function::remember_panic_locations();
         let identity = (self.clone(), parent);
         IDENTITY.set(identity).map_err(|_| "it has a name already")
     }

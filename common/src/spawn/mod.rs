@@ -17,14 +17,14 @@ use os_pipe::{PipeReader, PipeWriter};
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 mod identity;
 
 use identity::{Handshake, parent_ends_within};
 pub use identity::{ProcessInfo, current_process, parent_process};
-pub(crate) use identity::{initialise, next_name, program};
+pub(crate) use identity::{initialise, next_name};
 
 /// Starts this program again, as a "process" or a "worker". It gets its end of each pipe, `extra`, and the timeline's log, if
 /// there is one; a daemon ends with this process. Returns when the child has read its start message, or when the message fits
@@ -38,7 +38,7 @@ pub(crate) fn start(
     call: Option<&Call>,
 ) -> Result<(os::Process, PipeReader), Error> {
     let handshake = Handshake::to(name)?;
-    let (function, argument) = call.map(|Call(encode)| encode(name)).transpose()?.unzip();
+    let (function, argument) = call.map(|call| call(name)).transpose()?.unzip();
     let argument: Encoded = argument.unwrap_or_default();
     let start = || {
         let environment = std::env::vars_os(); // first: who forks may hold its lock, and waits for the guard
@@ -70,26 +70,22 @@ pub(crate) fn start(
     Ok((process, from_child))
 }
 
-/// A function that a new process is to call, and its argument. It may be given to one process after another.
-pub(crate) struct Call(Box<Encode>);
+/// What a new process of the given name is to call: a function, and its argument, which is encoded anew for each process. The
+/// same thread must send it.
+pub(crate) type Call = Box<dyn Fn(&str) -> Result<(CodeRef, Encoded), Error> + Send + Sync>;
 
-/// Encodes the argument for the process of this name. The same thread must send it.
-type Encode = dyn Fn(&str) -> Result<(CodeRef, Encoded), Error> + Send + Sync;
-
-impl Call {
-    pub fn new<A: Message + Send, R: Message>(target: fn(A) -> R, arg: A) -> Call {
-        let arg = Mutex::new(arg); // each thread that starts a process encodes it
-        Call(Box::new(move |name| {
-            let function = function::code_ref(target)?;
-            let encode = || channels::encode(&*arg.lock().unwrap_or_else(PoisonError::into_inner));
-            let encoded = catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|value| {
-                // It is not dropped: its destructor may panic too.
-                Err(format!("it panicked: {}", function::text(Box::leak(value))))
-            });
-            let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
-            Ok((function, encoded))
-        }))
-    }
+pub(crate) fn call<A: Message + Send, R: Message>(target: fn(A) -> R, arg: A) -> Call {
+    let arg = Mutex::new(arg); // each thread that starts a process encodes it
+    Box::new(move |name| {
+        let function = function::code_ref(target)?;
+        let encode = || channels::encode(&*arg.lock().unwrap_or_else(PoisonError::into_inner));
+        let encoded = catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|value| {
+            // It is not dropped: its destructor may panic too.
+            Err(format!("it panicked: {}", function::text(Box::leak(value))))
+        });
+        let encoded = encoded.map_err(|message| Error::encode(format!("the arguments of {name}"), message))?;
+        Ok((function, encoded))
+    })
 }
 
 /// The block that a new process reads; the encoded argument follows.
@@ -122,7 +118,8 @@ pub(crate) struct Start {
     bytes: Vec<u8>,
     /// Where the encoded argument begins in `bytes`.
     argument: usize,
-    pub to_parent: Arc<PipeWriter>,
+    /// It is never closed: if the target has closed that descriptor, its number may be another file's.
+    pub to_parent: &'static PipeWriter,
     pub extra: Vec<OwnedHandle>,
 }
 
@@ -145,7 +142,7 @@ pub(crate) fn read_start(parent: Parent, handles: Vec<OwnedHandle>) -> Result<Op
         argument: bytes.len() - argument.len(),
         message,
         bytes,
-        to_parent: Arc::new(to_parent.into()),
+        to_parent: Box::leak(Box::new(to_parent.into())),
         extra: handles.collect(),
     }))
 }
@@ -158,25 +155,25 @@ impl Start {
         let server = self.prepare();
         if self.message.channels {
             let address = WAITS_AT.lock().unwrap().clone().unwrap_or_default(); // "": nothing is to be sent
-            let _ = write_block(&self.to_parent, address.as_bytes(), &[]);
+            let _ = write_block(self.to_parent, address.as_bytes(), &[]);
         }
-        let _ = write_block(&self.to_parent, &[], &[]); // a parent that has ended needs no answer
+        let _ = write_block(self.to_parent, &[], &[]); // a parent that has ended needs no answer
         let server = server?;
         let call = move || {
             *WAITS_AT.lock().unwrap() = None;
             let mut result = Vec::new();
-            // SAFETY: `Call::new` made this number with this caller, in the parent, which runs the same program: it said so
+            // SAFETY: `call` made this number with this caller, in the parent, which runs the same program: it said so
             // in the handshake, through the pipe that it passed to this process.
             let run = |function| unsafe { function::run(function, &self.bytes[self.argument..], &mut result) };
             self.message.function.map_or(Ok(()), run)?;
             Ok(result)
         };
         let Some(server) = server else { return call() };
-        channels::run_on_arrival(server, call).unwrap_or_else(|error| Err(not_arrived(error)))
+        channels::run_on_arrival(server, call)
     }
 
     /// Watches the parent, if that is needed, and opens the server that will receive the channels, if there are any.
-    fn prepare(&self) -> Result<Option<Server>, Box<RemoteError>> {
+    fn prepare(&self) -> Result<Option<Server>, RemoteError> {
         let StartMessage { daemon, channels, .. } = self.message;
         if daemon || channels {
             watch_parent(daemon).map_err(RemoteError::Setup)?;
@@ -185,16 +182,10 @@ impl Start {
             return Ok(None);
         }
         let mut waits_at = WAITS_AT.lock().unwrap(); // first: if the parent ends now, the server is removed
-        let (server, address) = channels::open_server().map_err(not_arrived)?;
+        let (server, address) = channels::open_server()?;
         *waits_at = Some(address);
         Ok(Some(server))
     }
-}
-
-fn not_arrived(error: String) -> Box<RemoteError> {
-    Box::new(RemoteError::Arguments(format!(
-        "their channels did not arrive: {error}"
-    )))
 }
 
 /// Where this process waits for channels ("": nowhere yet), until they have come. If its parent ends before, they never come.
@@ -221,9 +212,6 @@ fn watch_parent(daemon: bool) -> Result<(), String> {
     started.map_err(|error| format!("a thread that watches its parent: {error}"))
 }
 
-/// The size, in bytes, of the length in front of a block.
-const LENGTH: usize = size_of::<u64>();
-
 /// Writes a block: its length, then that many bytes, `head` and `body`. It is an error if the pipe has no reader any more.
 pub(crate) fn write_block(mut pipe: &PipeWriter, head: &[u8], body: &[u8]) -> io::Result<()> {
     let _masked = os::mask_sigpipe();
@@ -236,7 +224,7 @@ pub(crate) fn write_block(mut pipe: &PipeWriter, head: &[u8], body: &[u8]) -> io
 
 /// Reads a block, and nothing of what follows it. Memory is taken as bytes arrive: a wrong length costs nothing.
 fn read_block(mut pipe: &PipeReader) -> Option<Vec<u8>> {
-    let mut length = [0; LENGTH];
+    let mut length = [0; size_of::<u64>()];
     pipe.read_exact(&mut length).ok()?;
     let (length, mut block) = (u64::from_le_bytes(length), Vec::with_capacity(1 << 12));
     pipe.take(length).read_to_end(&mut block).ok()?;
@@ -256,7 +244,7 @@ pub(crate) fn read_answer(mut pipe: &PipeReader, bytes: &mut Vec<u8>) -> bool {
 
 /// The first block in what [`write_block`] wrote, and what follows it; `None` if it is not all there.
 pub(crate) fn split_block(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (length, rest) = bytes.split_first_chunk::<LENGTH>()?;
+    let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
 }
 

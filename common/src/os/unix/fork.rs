@@ -6,8 +6,8 @@
 
 use nix::libc;
 use nix::sys::mman;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Once, OnceLock};
 
 /// A number that is different in each copy of this process: its pid, kept in [`note`] to save a system call.
 pub(crate) fn generation() -> u32 {
@@ -62,15 +62,14 @@ impl Drop for ForkGuard {
     }
 }
 
-/// From now on, forks are noticed.
+/// From now on, forks are noticed. Called once.
 pub(super) fn register_atfork() {
-    static ONCE: Once = Once::new();
     generation(); // noted before there is a copy
     // SAFETY: these functions are there as long as the program is, do not unwind, and call nothing that is forbidden in the
     // child of a program with threads.
-    ONCE.call_once(|| unsafe {
+    unsafe {
         libc::pthread_atfork(Some(before_fork), Some(after_fork_in_parent), Some(after_fork_in_child));
-    });
+    }
 }
 
 extern "C" fn before_fork() {

@@ -3,17 +3,18 @@
 //! Invariant: while a process's handle is held, no other process gets its number. Called by `crate::spawn`, `process` and
 //! `pool`.
 
-use super::{AsHandle, BorrowedHandle, OwnedHandle, is_readable};
+use super::{BorrowedHandle, OwnedHandle, check, is_readable};
 use crate::os::{Exit, time_left};
 use crate::timeline;
 use std::io;
 use std::os::windows::io::{AsRawHandle, HandleOrNull};
 use std::process::Child;
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use windows_sys::Win32::Foundation::{WAIT_OBJECT_0, WAIT_TIMEOUT};
 use windows_sys::Win32::System::Threading::{
-    GetCurrentProcess, INFINITE, OpenProcess, PROCESS_SYNCHRONIZE, TerminateProcess, WaitForSingleObject,
+    GetCurrentProcess, GetExitCodeProcess, INFINITE, OpenProcess, PROCESS_SYNCHRONIZE, TerminateProcess,
+    WaitForSingleObject,
 };
 
 /// Ends this process at once, with this code: no destructor, no `atexit`, which might wait for a lock that a busy thread holds.
@@ -26,20 +27,14 @@ pub(crate) fn exit_now(code: i32) -> ! {
 /// A process that this one started.
 pub(crate) struct Process {
     pid: u32,
-    child: Mutex<Child>,
-    /// Another handle of the child: what waits for its end does not keep others from killing it.
     pub(super) handle: OwnedHandle,
     exit: OnceLock<Exit>,
 }
 
 impl Process {
-    pub(super) fn new(child: Child) -> io::Result<Process> {
-        Ok(Process {
-            pid: child.id(),
-            handle: child.as_handle().try_clone_to_owned()?,
-            child: Mutex::new(child),
-            exit: OnceLock::new(),
-        })
+    pub(super) fn new(child: Child) -> Process {
+        let (pid, handle, exit) = (child.id(), child.into(), OnceLock::new());
+        Process { pid, handle, exit }
     }
 
     pub fn pid(&self) -> u32 {
@@ -49,9 +44,10 @@ impl Process {
     /// How it ended, if it did.
     pub fn try_wait(&self) -> Option<Exit> {
         let exit = || {
-            let told = self.child.lock().unwrap().try_wait();
-            let code = told.ok().flatten().and_then(|status| status.code());
-            let exit = code.map_or(Exit::Unknown, Exit::Code); // the codes for faults too
+            let mut code = 0;
+            // SAFETY: the handle is open, and the place for the answer is there.
+            let told = check(unsafe { GetExitCodeProcess(self.handle.as_raw_handle(), &mut code) });
+            let exit = told.map_or(Exit::Unknown, |()| Exit::Code(code as i32)); // the codes for faults too
             timeline::ended(self.pid, exit.exitcode());
             exit
         };
@@ -84,7 +80,9 @@ impl Process {
 
     /// Exit code 1. Nothing happens to a process that has ended.
     pub fn kill(&self) -> io::Result<()> {
-        self.child.lock().unwrap().kill()
+        // SAFETY: the handle is open.
+        let killed = check(unsafe { TerminateProcess(self.handle.as_raw_handle(), 1) });
+        self.try_wait().map_or(killed, |_| Ok(()))
     }
 }
 

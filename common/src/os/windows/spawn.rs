@@ -52,7 +52,7 @@ pub(crate) fn spawn(
     }
     let child = command.spawn().map_err(|error| missing(error, &program))?;
     drop(command); // and with it our copies of the pipe ends
-    let process = Process::new(child)?;
+    let process = Process::new(child);
     // Copies of the handles are put into the new process, and it is told their numbers.
     let hand_over = || {
         let own_stdin = io::stdin();
