@@ -1,7 +1,7 @@
 //! What is to be done: calls of one function, with consecutive items.
 
 use super::handles::ResultHandler;
-use super::items::{Packed, skip_items};
+use super::items::{Items, Packed};
 use super::ring::Damaged;
 use crate::os::CodeRef;
 use std::collections::VecDeque;
@@ -25,11 +25,11 @@ pub(super) struct Job {
 impl Job {
     /// Keeps the first `count` items; returns the others.
     pub fn split_off(&mut self, count: u32) -> Job {
-        // The pool packed these items itself: they are whole.
-        let rest = skip_items(&self.items, count).unwrap_or_default();
-        let kept = self.items.len() - rest.len();
+        let mut rest = Items(&self.items);
+        rest.by_ref().take(count as usize).for_each(drop);
+        let kept = self.items.len() - rest.0.len();
         let others = Job {
-            items: rest.into(),
+            items: rest.0.into(),
             handler: self.handler.clone(),
             index: self.index + count as usize,
             count: self.count - count,

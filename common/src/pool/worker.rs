@@ -4,7 +4,7 @@
 //! of it, in the page that both see: which item it started (`claim`), and every result, from the moment it is there (`ring`).
 
 use super::claim::claim;
-use super::items::{push_item, split_item};
+use super::items::{Items, push_item};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
 use super::ring::{must_wake, wait, words};
 use super::system::{Ringer, Sleeper};
@@ -156,12 +156,11 @@ impl<'a> Worker<'a> {
 
     fn run_items(&mut self, task: TaskHeader) -> io::Result<()> {
         let items = std::mem::take(&mut self.items);
-        let mut rest = &items[..];
+        let mut args = Items(&items);
         let mut span = None;
         for number in 0..u64::from(task.count) {
             let item = task.first + number;
-            let (arg, others) = split_item(rest).ok_or(Damaged).map_err(damaged)?;
-            rest = others;
+            let arg = args.next().ok_or(Damaged).map_err(damaged)?;
             if !claim(&self.page.next, item) {
                 self.publish_values(self.values.len())?;
                 self.passed_over = true; // it was taken back, and so was everything after it

@@ -7,7 +7,7 @@ use crate::os::{CodeRef, Exit, Page, SharedPage};
 use crate::pool::claim::claim;
 use crate::pool::collector::Shared;
 use crate::pool::handles::{ResultHandler, Results};
-use crate::pool::items::{push_item, split_item};
+use crate::pool::items::{Items, push_item};
 use crate::pool::job::Job;
 use crate::pool::output::Output;
 use crate::pool::ring::{
@@ -67,15 +67,10 @@ impl Record {
         for (first, outcome) in self.results.take(false).unwrap() {
             match outcome {
                 Ok(values) => {
-                    let mut rest = &values[..];
-                    for index in first.. {
-                        let (value, others) = split_item(rest).expect("whole items");
-                        state.take_in(index, Ok(value));
-                        rest = others;
-                        if rest.is_empty() {
-                            break;
-                        }
-                    }
+                    let mut values = Items(&values);
+                    let places = (first..).zip(values.by_ref());
+                    places.for_each(|(index, value)| state.take_in(index, Ok(value)));
+                    assert!(values.0.is_empty(), "whole items");
                 }
                 Err(mut failure) => {
                     let items = first..first + failure.count as usize;
@@ -410,7 +405,8 @@ impl FakeWorker {
                     return Ok(true);
                 }
                 let item = task.first + u64::from(*number);
-                let (arg, rest) = split_item(&items[*at..]).ok_or(Damaged)?;
+                let mut args = Items(&items[*at..]);
+                let arg = args.next().ok_or(Damaged)?;
                 let index = *arg.first_chunk().ok_or(Damaged)?;
                 let Some(current) = self.current else {
                     if !claim(&page.next, item) {
@@ -420,7 +416,7 @@ impl FakeWorker {
                     let known = shared.queue().slot(worker).index_of(item);
                     return Ok(self.begin(record, known.filter(|known| known.to_le_bytes() == index)));
                 };
-                *at = items.len() - rest.len();
+                *at = items.len() - args.0.len();
                 *number += 1;
                 let more = *number < task.count;
                 if rng.one_in(30) {
