@@ -18,7 +18,7 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Memory that larger tasks and results needed is given back at once.
+/// Of the memory that larger tasks and results needed, more than this is given back at once.
 const MAX_RETAINED: usize = 1 << 20;
 
 /// Works until the pool says that there is nothing more to do. Returns the exit code.
@@ -61,9 +61,7 @@ pub(super) struct Worker<'a> {
     pool_bell: &'a Ringer,
     tasks: Reader,
     results: Writer,
-    /// The items of the current task.
-    items: Vec<u8>,
-    /// Values of the current task that are kept (see `ring`), and the item of the first one.
+    /// Values of the current task that are kept (see `ring`), perhaps one more, and the item of the first one.
     values: Vec<u8>,
     first: u64,
     /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
@@ -71,10 +69,6 @@ pub(super) struct Worker<'a> {
     owner: Owner,
     /// When it last rang (and wrote `took`), or had nothing to do.
     told_at: Instant,
-}
-
-fn damaged(_: Damaged) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "its memory is damaged")
 }
 
 impl<'a> Worker<'a> {
@@ -85,7 +79,6 @@ impl<'a> Worker<'a> {
             pool_bell,
             tasks: Reader::default(),
             results: Writer::default(),
-            items: Vec::new(),
             values: Vec::new(),
             first: 0,
             passed_over: false,
@@ -103,24 +96,27 @@ impl<'a> Worker<'a> {
 
     pub fn work(&mut self) -> io::Result<()> {
         self.send(Kind::Ready, 0, &[])?;
+        let mut items = Vec::new();
         loop {
             self.wait_for_words(TASK_WORDS)?;
-            let task = TaskHeader::read(&mut self.tasks, &self.page.tasks).map_err(damaged)?;
+            let task = TaskHeader::read(&mut self.tasks, &self.page.tasks)?;
             if task.count == 0 {
                 return Ok(());
             }
-            self.items.clear();
-            while (self.items.len() as u64) < task.length {
+            while (items.len() as u64) < task.length {
                 self.wait_for_words(1)?;
                 let ring = &self.page.tasks;
-                let available = self.tasks.available(ring).map_err(damaged)?;
-                self.tasks.pop_payload(ring, task.length, available, &mut self.items);
+                let available = self.tasks.available(ring)?;
+                self.tasks.pop_payload(ring, task.length, available, &mut items);
                 self.tasks.release(ring);
                 if task.length > INLINE as u64 {
                     self.wake()?;
                 }
             }
-            self.run_items(task)?;
+            self.run_items(task, &items)?;
+            items.clear();
+            items.shrink_to(MAX_RETAINED);
+            self.values.shrink_to(MAX_RETAINED);
         }
     }
 
@@ -128,7 +124,7 @@ impl<'a> Worker<'a> {
     fn wait_for_words(&mut self, count: u64) -> io::Result<()> {
         let ring = &self.page.tasks;
         let ready = || Ok(self.tasks.available(ring)? >= count);
-        if ready().map_err(damaged)? {
+        if ready()? {
             return Ok(());
         }
         let sleep = || {
@@ -139,7 +135,7 @@ impl<'a> Worker<'a> {
             self.bell.wait()
         };
         wait(&ring.reader_asleep, ready, sleep)?;
-        self.results.rewind(&self.page.results).map_err(damaged)?;
+        self.results.rewind(&self.page.results)?;
         self.told_at = Instant::now();
         Ok(())
     }
@@ -154,75 +150,71 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn run_items(&mut self, task: TaskHeader) -> io::Result<()> {
-        let items = std::mem::take(&mut self.items);
-        let mut args = Items(&items);
+    fn run_items(&mut self, task: TaskHeader, items: &[u8]) -> io::Result<()> {
+        let mut args = Items(items);
         let mut span = None;
-        for number in 0..u64::from(task.count) {
-            let item = task.first + number;
-            let arg = args.next().ok_or(Damaged).map_err(damaged)?;
-            if !claim(&self.page.next, item) {
-                self.publish_values(self.values.len())?;
-                self.passed_over = true; // it was taken back, and so was everything after it
-                break;
+        for number in 1..=u64::from(task.count) {
+            let item = task.first + number - 1;
+            let arg = args.next().ok_or(Damaged)?;
+            self.passed_over = !claim(&self.page.next, item);
+            if self.passed_over {
+                break; // it was taken back, and so was everything after it
             }
-            self.passed_over = false;
-            span.get_or_insert_with(|| timeline::task(task.label)).begun(number + 1);
+            span.get_or_insert_with(|| timeline::task(task.label)).begun(number);
             // SAFETY: it came from this process's parent, which runs the same program; the header's check is right.
             let call = |value: &mut Vec<u8>| unsafe { function::run(task.function, arg, value) };
-            let kept = self.values.len();
-            if kept == 0 {
+            let start = self.values.len();
+            if start == 0 {
                 self.first = item;
             }
             let outcome = push_item(&mut self.values, call);
-            let more = number + 1 < u64::from(task.count);
-            if !more {
+            if number == u64::from(task.count) {
                 span = None;
             }
             self.leave_copy();
-            let mut keep = || self.results.keep(self.page, self.first, &self.values, kept);
             match outcome {
-                Ok(()) if keep().map_err(damaged)? => {}
+                Ok(()) if self.results.keep(self.page, self.first, &self.values, start)? => {}
                 Ok(()) => {
-                    let mut values = std::mem::take(&mut self.values);
-                    self.publish_values(kept)?;
-                    self.send(Kind::Value, item, &values[kept..])?;
-                    values.clear();
+                    let values = std::mem::take(&mut self.values);
+                    self.send(Kind::Value, item, &values[start..])?;
                     self.values = values; // its memory is used again
+                    self.values.clear();
                 }
                 Err(error) => self.send_error(Kind::Error, item, &error)?,
             }
-            if !more {
-                self.publish_values(self.values.len())?;
-            }
         }
-        self.items = items;
-        for bytes in [&mut self.items, &mut self.values] {
-            if bytes.capacity() > MAX_RETAINED {
-                *bytes = Vec::new();
-            }
+        self.publish_values()
+    }
+
+    /// Publishes the values that are kept.
+    fn publish_values(&mut self) -> io::Result<()> {
+        self.values.clear();
+        if self.results.push_kept() {
+            self.publish()?;
         }
         Ok(())
     }
 
-    /// Publishes so many bytes of values: all that are kept.
-    fn publish_values(&mut self, kept: usize) -> io::Result<()> {
-        self.values.clear();
-        if kept == 0 {
-            return Ok(());
-        }
-        self.results.push_kept(kept);
-        self.publish()
-    }
-
     pub fn send_error(&mut self, kind: Kind, item: u64, error: &RemoteError) -> io::Result<()> {
-        self.publish_values(self.values.len())?;
         self.send(kind, item, &postcard::to_stdvec(error).unwrap_or_default())
     }
 
-    pub fn send(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
-        self.write(kind, item, payload)?;
-        self.publish()
+    /// Publishes what is kept, and then a result; of a large one each piece, as there is room.
+    pub fn send(&mut self, kind: Kind, item: u64, mut payload: &[u8]) -> io::Result<()> {
+        self.publish_values()?;
+        let ring = &self.page.results;
+        let header = ResultHeader::new(kind, item, payload.len() as u64);
+        self.wait_for_room(1 + words(payload.len().min(INLINE)))?;
+        self.results.push(ring, header.to_word());
+        loop {
+            let pushed = self.results.push_piece(ring, payload, 0)?;
+            self.publish()?;
+            payload = &payload[pushed..];
+            if payload.is_empty() {
+                return Ok(());
+            }
+            self.wait_for_room(words(payload.len().min(INLINE)))?;
+        }
     }
 
     /// Lets the pool see what was written.
@@ -239,31 +231,9 @@ impl<'a> Worker<'a> {
         self.page.took.store(took, Relaxed);
     }
 
-    /// Writes a result. (Of a large one, all but the last piece is published.)
-    #[inline]
-    fn write(&mut self, kind: Kind, item: u64, mut payload: &[u8]) -> io::Result<()> {
-        let ring = &self.page.results;
-        let header = ResultHeader::new(kind, item, payload.len() as u64);
-        self.wait_for_room(1 + words(payload.len().min(INLINE)))?;
-        self.results.push(ring, header.to_word());
-        loop {
-            let pushed = self.results.push_piece(ring, payload, 0).map_err(damaged)?;
-            payload = &payload[pushed..];
-            if payload.is_empty() {
-                return Ok(());
-            }
-            self.publish()?;
-            self.wait_for_room(words(payload.len().min(INLINE)))?;
-        }
-    }
-
-    /// Sleeps until there is room for `count` words.
+    /// Sleeps until there is room for `count` words. (All that was written is published: the pool can read on.)
     fn wait_for_room(&mut self, count: u64) -> io::Result<()> {
         let ring = &self.page.results;
-        if self.results.room(ring, count).map_err(damaged)? >= count {
-            return Ok(());
-        }
-        self.publish()?; // so that the pool can read on
         let ready = || Ok(self.results.room(ring, count)? >= count);
         wait(&ring.writer_asleep, ready, || self.bell.wait())
     }

@@ -472,9 +472,8 @@ impl FakeWorker {
     }
 
     fn publish_values(&mut self) {
-        if !self.values.is_empty() {
-            self.results.push_kept(self.values.len());
-            self.values.clear();
+        self.values.clear();
+        if self.results.push_kept() {
             self.publish();
         }
     }
