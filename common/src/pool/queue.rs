@@ -184,7 +184,8 @@ impl Queue {
             self.dispatch(out);
         }
         if self.closed && self.jobs.is_empty() && self.slots.iter().all(|slot| slot.in_flight.sent.is_empty()) {
-            self.finish(out);
+            self.shutting_down = true;
+            self.slots.iter_mut().for_each(|slot| slot.shut_down(out));
         }
     }
 
@@ -303,12 +304,6 @@ impl Queue {
             self.never_ready = Some(error);
         }
         Some(Duration::from_millis(5 << (self.strikes[worker] / strikes).min(6)))
-    }
-
-    /// Nothing more is to be done: the workers end by themselves.
-    fn finish(&mut self, out: &mut Output) {
-        self.shutting_down = true;
-        self.slots.iter_mut().for_each(|slot| slot.shut_down(out));
     }
 
     /// No worker is left, and none will be started.

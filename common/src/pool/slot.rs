@@ -236,10 +236,12 @@ impl Slot {
         self.paused = self.in_flight.sent.is_empty();
     }
 
-    /// Before the collector sleeps: from here on, it rings when it writes.
-    pub fn watch(&self) {
-        if let Some(link) = self.link() {
-            fall_asleep(&link.page.results.reader_asleep);
+    /// Before the collector `sleeps`: from here on, it rings when it writes. After that: it need not.
+    pub fn watch(&self, sleeps: bool) {
+        match self.link().map(|link| &link.page.results.reader_asleep) {
+            Some(flag) if sleeps => fall_asleep(flag),
+            Some(flag) => flag.store(AWAKE, Relaxed),
+            None => {}
         }
     }
 
@@ -247,13 +249,6 @@ impl Slot {
     pub fn has_written(&self) -> bool {
         let nothing = |link: &Arc<Link>| matches!(self.replies.results.available(&link.page.results), Ok(0));
         self.link().is_some_and(|link| !nothing(link))
-    }
-
-    /// The collector has woken up.
-    pub fn unwatch(&self) {
-        if let Some(link) = self.link() {
-            link.page.results.reader_asleep.store(AWAKE, Relaxed);
-        }
     }
 
     /// If it has read everything, sleeps, and still owes results, it has skipped items that it should have done. If the ring's

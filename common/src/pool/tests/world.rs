@@ -663,10 +663,7 @@ impl World {
             Collector::Awake => Collector::Drowsy,
             Collector::Drowsy if shared.collector_sleeps(out) => Collector::Asleep,
             Collector::Asleep if !std::mem::take(&mut self.rung) => return false,
-            Collector::Drowsy | Collector::Asleep => {
-                shared.collector_wakes();
-                Collector::Awake
-            }
+            Collector::Drowsy | Collector::Asleep => Collector::Awake,
         };
         true
     }
@@ -723,7 +720,7 @@ impl World {
 
     /// The workers end: nothing is left to be done.
     pub fn finish(&mut self) {
-        self.shared.finish();
+        self.shared.end(true);
         assert!(self.shared.queue().shutting_down);
         for worker in 0..self.workers.len() {
             while self.workers[worker].is_some() {
