@@ -191,11 +191,7 @@ impl Reader {
     #[inline]
     pub fn available(&self, ring: &Ring) -> Result<u64, Damaged> {
         let available = ring.tail.load(Acquire).wrapping_sub(self.head);
-        if available > CAPACITY {
-            Err(Damaged)
-        } else {
-            Ok(available)
-        }
+        (available <= CAPACITY).then_some(available).ok_or(Damaged)
     }
 
     /// The next word. The caller has seen that it is there.

@@ -5,6 +5,7 @@
 //! once.
 
 use super::collector::Shared;
+use super::ring::publish_kept;
 use super::system::Link;
 use super::system::bell;
 use crate::error::Error;
@@ -30,6 +31,7 @@ pub(super) fn supervise(
                 }
                 let report = |stopped| shared.with_queue(|queue, _| queue.stopped(worker, stopped));
                 let exit = link.process.wait_and_report(report);
+                publish_kept(&link.page);
                 shared.with_queue(|queue, out| queue.exited(worker, exit, out))
             }
             Err(error) => shared.with_queue(|queue, out| queue.start_failed(worker, error, false, out)),

@@ -11,7 +11,8 @@ use crate::pool::items::{Items, push_item};
 use crate::pool::job::Job;
 use crate::pool::output::Output;
 use crate::pool::ring::{
-    AWAKE, Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer, fall_asleep, must_wake, words,
+    AWAKE, Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer, fall_asleep, must_wake,
+    publish_kept, words,
 };
 use crate::pool::slot::Slot;
 use crate::pool::system::{Link, bell};
@@ -637,6 +638,7 @@ impl World {
         // A large one may be too much for any worker.
         let last_try = self.shared.queue().slot(worker).last_try();
         self.record.lock().unfinished = fake.current.or(last_try);
+        publish_kept(&fake.link.page);
         self.shared.with_queue(|queue, out| queue.exited(worker, exit, out));
         assert!(self.shared.queue().failed.is_none(), "the pool gave up");
         let mut state = self.record.lock();
