@@ -6,8 +6,7 @@
 
 use super::collector::Shared;
 use super::ring::publish_kept;
-use super::system::Link;
-use super::system::bell;
+use super::system::{Link, bell};
 use crate::error::Error;
 use crate::os::{OwnedHandle, SharedPage, borrow};
 use crate::spawn::{self, Call};

@@ -61,9 +61,8 @@ pub(super) struct Worker<'a> {
     pool_bell: &'a Ringer,
     tasks: Reader,
     results: Writer,
-    /// Values of the current task that are kept (see `ring`), perhaps one more, and the item of the first one.
+    /// Values of the current task that are kept (see `ring`), and perhaps one more.
     values: Vec<u8>,
-    first: u64,
     /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
     passed_over: bool,
     owner: Owner,
@@ -80,7 +79,6 @@ impl<'a> Worker<'a> {
             tasks: Reader::default(),
             results: Writer::default(),
             values: Vec::new(),
-            first: 0,
             passed_over: false,
             owner: Owner::me(),
             told_at: Instant::now(),
@@ -151,7 +149,7 @@ impl<'a> Worker<'a> {
     }
 
     fn run_items(&mut self, task: TaskHeader, items: &[u8]) -> io::Result<()> {
-        let mut args = Items(items);
+        let (mut args, mut first) = (Items(items), task.first);
         let mut span = None;
         for number in 1..=u64::from(task.count) {
             let item = task.first + number - 1;
@@ -165,7 +163,7 @@ impl<'a> Worker<'a> {
             let call = |value: &mut Vec<u8>| unsafe { function::run(task.function, arg, value) };
             let start = self.values.len();
             if start == 0 {
-                self.first = item;
+                first = item; // of those that are kept
             }
             let outcome = push_item(&mut self.values, call);
             if number == u64::from(task.count) {
@@ -173,7 +171,7 @@ impl<'a> Worker<'a> {
             }
             self.leave_copy();
             match outcome {
-                Ok(()) if self.results.keep(self.page, self.first, &self.values, start)? => {}
+                Ok(()) if self.results.keep(self.page, first, &self.values, start)? => {}
                 Ok(()) => {
                     let values = std::mem::take(&mut self.values);
                     self.send(Kind::Value, item, &values[start..])?;
