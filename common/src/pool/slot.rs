@@ -171,10 +171,7 @@ impl Slot {
         let available = self.replies.results.available(ring)?;
         let mut left = available;
         while left > 0 {
-            // It cannot answer what it has not all of yet.
-            let due = self
-                .ready
-                .then(|| self.upload.map_or_else(|| self.in_flight.due(), |_| 0..0));
+            let due = self.ready.then(|| self.in_flight.due());
             if let Some((kind, content)) = self.replies.next(ring, &mut left, due)? {
                 self.take_in(link, kind, content, out)?;
             }
@@ -190,6 +187,9 @@ impl Slot {
 
     /// Records the outcome of the items that are due.
     fn answer(&mut self, count: u32, outcome: Result<Packed, Error>, out: &mut Output) -> Result<(), Damaged> {
+        if self.upload.is_some() {
+            return Err(Damaged); // it cannot have all of the items yet
+        }
         let (handler, index) = self.in_flight.answer(count)?;
         out.completions.push((handler, index, count, outcome));
         Ok(())
