@@ -24,12 +24,6 @@ pub(super) fn claim(next: &AtomicU64, item: u64) -> bool {
 
 /// In the pool: takes back every item that was not started. Returns the first of them, or `end` if there is none.
 pub(super) fn recall(next: &AtomicU64, end: u64) -> u64 {
-    let mut first = next.load(Acquire);
-    while first < end {
-        match next.compare_exchange(first, end, AcqRel, Acquire) {
-            Ok(_) => return first,
-            Err(claimed) => first = claimed,
-        }
-    }
-    end
+    let recalled = next.fetch_update(AcqRel, Acquire, |first| (first < end).then_some(end));
+    recalled.unwrap_or(end)
 }

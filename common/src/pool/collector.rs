@@ -99,9 +99,12 @@ impl Shared {
         })
     }
 
-    /// Takes no more jobs: when every item is answered, the workers end.
-    pub fn finish(&self) {
-        self.with_queue(|queue, _| queue.closed = true);
+    /// Takes no more jobs, and ends the workers: when every item is answered, or now.
+    pub fn end(&self, closed: bool) {
+        self.with_queue(|queue, out| match closed {
+            true => queue.closed = true,
+            false => queue.terminate(out),
+        });
     }
 
     /// What `join` says when every worker has ended.
@@ -116,40 +119,34 @@ impl Shared {
         error.map_or(Ok(()), Err)
     }
 
-    /// Ends everything now.
-    pub fn terminate(&self) {
-        self.with_queue(|queue, out| queue.terminate(out));
-    }
-
     /// The loop of the collector: it collects results, dispatches jobs, and delivers, until no worker is left. (From then on
     /// jobs fail, by those who submit them: it is as if it slept.)
     pub fn collect(&self) {
         let mut out = Output::default();
+        let mut round = |last| self.round(last, &mut out);
         loop {
-            if self.round(false, &mut out) {
+            if round(false) {
                 continue;
             }
             yield_now();
-            if self.round(false, &mut out) {
+            if round(false) || round(true) {
                 continue;
             }
-            let awake = self.round(true, &mut out);
-            if !awake && self.queue().is_over() {
+            if self.queue().is_over() {
                 return;
             }
-            if !awake && self.sleeper.wait().is_err() {
+            if self.sleeper.wait().is_err() {
                 std::thread::sleep(Duration::from_millis(1)); // the bell was closed: look without it
             }
-            self.queue().slots.iter().for_each(Slot::unwatch);
         }
     }
 
     /// Returns false if there was nothing to do. `last`: then the collector sleeps.
     fn round(&self, last: bool, out: &mut Output) -> bool {
-        self.lock_inbox().collector_sleeps = last;
+        let slept = std::mem::replace(&mut self.lock_inbox().collector_sleeps, last);
         self.change(out, |queue, some, out| {
-            if last {
-                queue.slots.iter().for_each(Slot::watch);
+            if last != slept {
+                queue.slots.iter().for_each(|slot| slot.watch(last));
             }
             let something = queue.collect_all(out) || some;
             if something {

@@ -1,6 +1,6 @@
 //! What a caller holds while workers work, and where their results go.
 
-use super::items::{Packed, split_item};
+use super::items::{Items, Packed};
 use crate::error::Error;
 use crate::message::{Message, decode};
 use crate::os::generation;
@@ -194,11 +194,9 @@ impl Results {
         let mut results = Vec::with_capacity(many.done);
         for (first, outcome) in &many.arrived {
             let values = outcome.as_deref();
-            let mut rest = values.map_err(|failure| failed(*first, failure.error.clone()))?;
-            while let Some((item, others)) = split_item(rest) {
+            for item in Items(values.map_err(|failure| failed(*first, failure.error.clone()))?) {
                 let index = results.len();
                 results.push(decode_item(item).map_err(|error| failed(index, error))?);
-                rest = others;
             }
         }
         Ok(results)
@@ -208,7 +206,7 @@ impl Results {
 /// Decodes the first of some packed values.
 pub(super) fn decode_first<R: Message>(outcome: &mut Outcome) -> Result<R, Error> {
     let packed = outcome.as_mut().map_err(|failure| failure.observe())?;
-    decode_item(split_item(packed).unwrap_or_default().0)
+    decode_item(Items(packed).next().unwrap_or_default())
 }
 
 #[inline]

@@ -28,36 +28,26 @@ pub(super) fn push_item<E>(bytes: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)
     Ok(())
 }
 
-/// The first item and what follows it; `None` if `bytes` does not begin with a whole item.
-#[inline]
-pub(super) fn split_item(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (head, rest) = bytes.split_first_chunk()?;
-    match u32::from_le_bytes(*head) {
-        LARGE => {
-            let (length, rest) = rest.split_first_chunk()?;
-            rest.split_at_checked(usize::try_from(u64::from_le_bytes(*length)).ok()?)
-        }
-        length => rest.split_at_checked(length as usize),
-    }
-}
+/// Takes items off packed ones, and leaves what does not begin with a whole item.
+pub(super) struct Items<'a>(pub &'a [u8]);
 
-/// How many items `bytes` consist of; `None` if the last one is not complete, or if there are more than a `u32` can count.
-#[inline]
-pub(super) fn count_items(mut bytes: &[u8]) -> Option<u32> {
-    let mut count = 0u32;
-    while !bytes.is_empty() {
-        bytes = split_item(bytes)?.1;
-        count = count.checked_add(1)?;
-    }
-    Some(count)
-}
+impl<'a> Iterator for Items<'a> {
+    type Item = &'a [u8];
 
-/// Where `bytes` go on after `count` items; `None` if there are fewer.
-pub(super) fn skip_items(mut bytes: &[u8], count: u32) -> Option<&[u8]> {
-    for _ in 0..count {
-        bytes = split_item(bytes)?.1;
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        let (length, rest) = match u32::from_le_bytes(*head) {
+            LARGE => {
+                let (length, rest) = rest.split_first_chunk()?;
+                (usize::try_from(u64::from_le_bytes(*length)).ok()?, rest)
+            }
+            length => (length as usize, rest),
+        };
+        let (item, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some(item)
     }
-    Some(bytes)
 }
 
 /// Packed items. Short values need no allocation, so no other thread has to free one.
@@ -125,17 +115,12 @@ mod tests {
             })
             .unwrap();
         }
-        let mut rest = &bytes[..];
-        for content in &contents {
-            let (item, after) = split_item(rest).unwrap();
-            assert_eq!(item, &content[..]);
-            rest = after;
-        }
-        assert!(rest.is_empty());
-        assert_eq!(count_items(&bytes), Some(contents.len() as u32));
-        assert_eq!(count_items(&bytes[..bytes.len() - 1]), None);
-        assert_eq!(skip_items(&bytes, contents.len() as u32), Some(&[][..]));
-        assert_eq!(skip_items(&bytes, contents.len() as u32 + 1), None);
+        let mut items = Items(&bytes);
+        assert!(items.by_ref().eq(&contents));
+        assert!(items.0.is_empty());
+        let mut cut_off = Items(&bytes[..bytes.len() - 1]);
+        assert!(cut_off.by_ref().eq(&contents[..contents.len() - 1]));
+        assert_eq!(cut_off.0.len(), 70_000 + HEAD - 1);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What is to be done: calls of one function, with consecutive items.
 
 use super::handles::ResultHandler;
-use super::items::{Packed, skip_items};
+use super::items::{Items, Packed};
 use super::ring::Damaged;
 use crate::os::CodeRef;
 use std::collections::VecDeque;
@@ -25,11 +25,11 @@ pub(super) struct Job {
 impl Job {
     /// Keeps the first `count` items; returns the others.
     pub fn split_off(&mut self, count: u32) -> Job {
-        // The pool packed these items itself: they are whole.
-        let rest = skip_items(&self.items, count).unwrap_or_default();
-        let kept = self.items.len() - rest.len();
+        let mut rest = Items(&self.items);
+        rest.by_ref().take(count as usize).for_each(drop);
+        let kept = self.items.len() - rest.0.len();
         let others = Job {
-            items: rest.into(),
+            items: rest.0.into(),
             handler: self.handler.clone(),
             index: self.index + count as usize,
             count: self.count - count,
@@ -101,13 +101,6 @@ impl InFlight {
         self.sent.front().map_or(self.next..self.next, Sent::unanswered)
     }
 
-    /// Checks the number of the item that the worker says it will start next: items are started in order, and only those that
-    /// were sent.
-    pub fn check_next(&self, next: u64) -> Result<u64, Damaged> {
-        let possible = self.due().start..=self.next;
-        possible.contains(&next).then_some(next).ok_or(Damaged)
-    }
-
     /// The first unanswered items, all of one job, are answered. Returns where their results go.
     pub fn answer(&mut self, count: u32) -> Result<(Arc<ResultHandler>, usize), Damaged> {
         let sent = self.sent.front_mut().ok_or(Damaged)?;
@@ -120,8 +113,10 @@ impl InFlight {
         Ok((finished.job.handler, index))
     }
 
-    /// Takes back the jobs from item number `first` on, which is not answered.
-    pub fn take_back(&mut self, first: u64) -> Vec<Job> {
+    /// Takes back the jobs from item number `first` on, which must be one that was sent and is not answered, or the next one.
+    pub fn take_back(&mut self, first: u64) -> Result<Vec<Job>, Damaged> {
+        let possible = self.due().start..=self.next;
+        possible.contains(&first).then_some(()).ok_or(Damaged)?;
         let begun = self.sent.partition_point(|sent| sent.first < first);
         let mut jobs: Vec<Job> = self.sent.drain(begun..).map(|sent| sent.job).collect();
         if let Some(sent) = self.sent.back_mut().filter(|sent| sent.unanswered().end > first) {
@@ -131,6 +126,6 @@ impl InFlight {
             }
         }
         self.tasks_left += jobs.iter().map(|job| u64::from(job.count)).sum::<u64>();
-        jobs
+        Ok(jobs)
     }
 }

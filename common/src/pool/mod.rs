@@ -431,11 +431,7 @@ impl Pool {
             return Err(Error::ForkedCopy);
         }
         let _blocked = closed.then(|| timeline::blocked("join"));
-        if closed {
-            self.shared.finish();
-        } else {
-            self.shared.terminate();
-        }
+        self.shared.end(closed);
         for thread in threads {
             thread.thread().unpark();
             let _ = self.shared.bell.ring(); // the collector ends when it sees that no worker is left

@@ -184,7 +184,8 @@ impl Queue {
             self.dispatch(out);
         }
         if self.closed && self.jobs.is_empty() && self.slots.iter().all(|slot| slot.in_flight.sent.is_empty()) {
-            self.finish(out);
+            self.shutting_down = true;
+            self.slots.iter_mut().for_each(|slot| slot.shut_down(out));
         }
     }
 
@@ -208,13 +209,13 @@ impl Queue {
 
     /// Takes back work for idle workers from the busiest ones, as much as is needed. Returns false if there is none.
     fn recall_for(&mut self, idle: usize) -> bool {
-        let work = |&worker: &usize| Reverse(self.slots[worker].in_flight.items());
+        let work = |slot: &&mut Slot| slot.in_flight.items();
         // A single item will be started at once.
-        let mut busy: Vec<usize> = (0..self.slots.len()).filter(|worker| work(worker).0 > 1).collect();
-        busy.sort_by_key(work);
+        let mut busy: Vec<&mut Slot> = self.slots.iter_mut().filter(|slot| work(slot) > 1).collect();
+        busy.sort_by_key(|slot| Reverse(work(slot)));
         let (mut parts, mut items, mut jobs) = (idle, 0, Vec::new());
-        for worker in busy {
-            let recalled = self.slots[worker].recall();
+        for slot in busy {
+            let recalled = slot.recall();
             parts += usize::from(!recalled.is_empty());
             items += recalled.iter().map(|job| job.count as usize).sum::<usize>();
             jobs.extend(recalled);
@@ -274,7 +275,7 @@ impl Queue {
     pub fn exited(&mut self, worker: usize, exit: Exit, out: &mut Output) -> Option<Duration> {
         self.collect(worker, out);
         let slot = &mut self.slots[worker];
-        let (jobs, error, own_fault) = slot.exited(exit, out)?;
+        let (jobs, error, own_fault) = slot.exited(exit)?;
         let slot = std::mem::replace(slot, Slot::new(self.max_tasks));
         self.take_back(jobs);
         for sent in slot.in_flight.sent {
@@ -305,15 +306,9 @@ impl Queue {
         Some(Duration::from_millis(5 << (self.strikes[worker] / strikes).min(6)))
     }
 
-    /// Nothing more is to be done: the workers end by themselves.
-    fn finish(&mut self, out: &mut Output) {
-        self.shutting_down = true;
-        self.slots.iter_mut().for_each(|slot| slot.shut_down(out));
-    }
-
     /// No worker is left, and none will be started.
     pub fn is_over(&self) -> bool {
-        self.shutting_down && self.slots.iter().all(|slot| slot.link().is_none())
+        self.shutting_down && self.slots.iter().all(|slot| slot.link.is_none())
     }
 
     /// Ends everything now.

@@ -3,7 +3,7 @@
 //! Values of the job that is due come many at a time. Anything else comes alone; large values in pieces, as there is room in the
 //! ring.
 
-use super::items::{Packed, count_items};
+use super::items::{Items, Packed};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, words};
 use crate::os::Ring;
 use std::ops::Range;
@@ -56,7 +56,8 @@ impl Replies {
 
 /// How many values there are: some of what is due.
 pub(super) fn count_values(bytes: &[u8], due: Range<u64>) -> Result<u32, Damaged> {
-    let count = count_items(bytes).ok_or(Damaged)?;
-    let possible = 1..=due.end - due.start;
-    possible.contains(&u64::from(count)).then_some(count).ok_or(Damaged)
+    let mut values = Items(bytes);
+    let count = values.by_ref().count() as u64;
+    let possible = values.0.is_empty() && (1..=due.end - due.start).contains(&count);
+    possible.then_some(count as u32).ok_or(Damaged)
 }

@@ -50,6 +50,12 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 #[derive(Debug)]
 pub(super) struct Damaged;
 
+impl From<Damaged> for io::Error {
+    fn from(_: Damaged) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, "its memory is damaged")
+    }
+}
+
 /// Maximum length, in bytes, of payloads that travel right behind their header.
 pub(super) const INLINE: usize = 3 * CAPACITY as usize; // three eighths of a ring
 
@@ -71,6 +77,8 @@ pub(super) struct Writer {
     tail: u64,
     /// Where the reader was when this was last looked at.
     head: u64,
+    /// How many words behind the tail are kept.
+    kept: u64,
 }
 
 impl Writer {
@@ -78,7 +86,7 @@ impl Writer {
     pub fn resume(page: &Page) -> Writer {
         publish_kept(page);
         let (tail, head) = (page.results.tail.load(Relaxed), page.results.head.load(Acquire));
-        Writer { tail, head }
+        Writer { tail, head, kept: 0 }
     }
 
     /// Keeps the values of some items behind the tail; all but the last one, which begins at `start`, are there already. Returns
@@ -95,12 +103,15 @@ impl Writer {
         let header = ResultHeader::new(Kind::Value, first, values.len() as u64);
         ring.write(self.tail, header.to_word());
         page.kept.store(self.tail, Release);
+        self.kept = needed;
         Ok(true)
     }
 
-    /// Pushes values that were kept.
-    pub fn push_kept(&mut self, bytes: usize) {
-        self.tail += 1 + words(bytes);
+    /// Pushes the values that are kept. Returns false if there are none.
+    pub fn push_kept(&mut self) -> bool {
+        let kept = std::mem::take(&mut self.kept);
+        self.tail += kept;
+        kept > 0
     }
 
     /// How many words there is room for. Looks at the reader's position only if there seems to be less than `wanted`.
@@ -180,11 +191,7 @@ impl Reader {
     #[inline]
     pub fn available(&self, ring: &Ring) -> Result<u64, Damaged> {
         let available = ring.tail.load(Acquire).wrapping_sub(self.head);
-        if available > CAPACITY {
-            Err(Damaged)
-        } else {
-            Ok(available)
-        }
+        (available <= CAPACITY).then_some(available).ok_or(Damaged)
     }
 
     /// The next word. The caller has seen that it is there.
@@ -243,7 +250,6 @@ pub(super) fn wait(
     mut ready: impl FnMut() -> Result<bool, Damaged>,
     mut sleep: impl FnMut() -> io::Result<()>,
 ) -> io::Result<()> {
-    let mut ready = || ready().map_err(|Damaged| io::Error::from(io::ErrorKind::InvalidData));
     loop {
         if ready()? {
             return Ok(());

@@ -9,7 +9,7 @@ use super::items::Packed;
 use super::job::{InFlight, Job, Sent};
 use super::output::Output;
 use super::replies::{Replies, count_values};
-use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake, publish_kept};
+use super::ring::{ASLEEP, AWAKE, fall_asleep, must_wake};
 use super::ring::{Damaged, INLINE, Kind, TASK_WORDS, TaskHeader, Writer, words};
 use super::system::Link;
 use crate::error::{Error, RemoteError};
@@ -23,8 +23,10 @@ const MAX_DELIVERIES: u8 = 3;
 
 #[derive(Default)]
 pub(super) struct Slot {
-    /// `None`: there is no worker just now.
-    link: Option<Arc<Link>>,
+    /// `None`: there is no worker just now, or none that can be trusted.
+    pub link: Option<Arc<Link>>,
+    /// A worker that has violated the protocol, and was killed.
+    expelled: Option<Arc<Link>>,
     /// It has reached `init`.
     started: bool,
     pub ready: bool,
@@ -32,8 +34,6 @@ pub(super) struct Slot {
     pub stopped: bool,
     /// It was told to end.
     leaving: bool,
-    /// It violated the protocol, and was killed.
-    damaged: bool,
     /// Why it ends, in its own words.
     fatal: Option<RemoteError>,
     tasks: Writer,
@@ -58,14 +58,10 @@ impl Slot {
         self.link = Some(link);
     }
 
-    /// Its link, unless the worker behind it can no longer be trusted.
-    pub fn link(&self) -> Option<&Arc<Link>> {
-        self.link.as_ref().filter(|_| !self.damaged)
-    }
-
     pub fn can_take(&self) -> bool {
         let waits = self.paused || self.upload.is_some();
-        self.ready && !self.leaving && !self.damaged && !self.stopped && !waits && self.in_flight.tasks_left > 0
+        let works = self.ready && self.link.is_some() && !self.leaving && !self.stopped;
+        works && !waits && self.in_flight.tasks_left > 0
     }
 
     /// Do jobs that were submitted later start before one that waits here? (It is busy, or the system lets others run.) A job
@@ -143,7 +139,7 @@ impl Slot {
     /// Reads what the worker has written, and gives it what it waits for. Returns false if there was nothing.
     pub fn collect(&mut self, depths: &mut Depths, out: &mut Output) -> bool {
         let waits = self.upload.is_some() || self.paused;
-        let Some(link) = self.link().filter(|_| waits || self.has_written()).cloned() else {
+        let Some(link) = self.link.as_ref().filter(|_| waits || self.has_written()).cloned() else {
             return false;
         };
         let (function, before) = (self.in_flight.function(), self.in_flight.sent.len());
@@ -220,15 +216,12 @@ impl Slot {
     /// Takes back the jobs that it has not started; but nothing while a large one is on its way to it.
     pub fn recall(&mut self) -> Vec<Job> {
         let end = self.in_flight.next;
-        let link = self.link().filter(|_| self.upload.is_none());
-        let first = link.map_or(Ok(end), |link| {
-            self.in_flight.check_next(claim::recall(&link.page.next, end))
-        });
-        let Ok(first) = first else {
+        let link = self.link.as_ref().filter(|_| self.upload.is_none());
+        let first = link.map_or(end, |link| claim::recall(&link.page.next, end));
+        self.in_flight.take_back(first).unwrap_or_else(|Damaged| {
             self.expel();
-            return Vec::new();
-        };
-        self.in_flight.take_back(first)
+            Vec::new()
+        })
     }
 
     /// The worker is not running at the moment: it gets nothing more until it has read further.
@@ -236,31 +229,26 @@ impl Slot {
         self.paused = self.in_flight.sent.is_empty();
     }
 
-    /// Before the collector sleeps: from here on, it rings when it writes.
-    pub fn watch(&self) {
-        if let Some(link) = self.link() {
-            fall_asleep(&link.page.results.reader_asleep);
+    /// Before the collector `sleeps`: from here on, it rings when it writes. After that: it need not.
+    pub fn watch(&self, sleeps: bool) {
+        match self.link.as_ref().map(|link| &link.page.results.reader_asleep) {
+            Some(flag) if sleeps => fall_asleep(flag),
+            Some(flag) => flag.store(AWAKE, Relaxed),
+            None => {}
         }
     }
 
     /// Has it written something (or damaged the positions that show it)?
     pub fn has_written(&self) -> bool {
         let nothing = |link: &Arc<Link>| matches!(self.replies.results.available(&link.page.results), Ok(0));
-        self.link().is_some_and(|link| !nothing(link))
-    }
-
-    /// The collector has woken up.
-    pub fn unwatch(&self) {
-        if let Some(link) = self.link() {
-            link.page.results.reader_asleep.store(AWAKE, Relaxed);
-        }
+        self.link.as_ref().is_some_and(|link| !nothing(link))
     }
 
     /// If it has read everything, sleeps, and still owes results, it has skipped items that it should have done. If the ring's
     /// tail is not where the pool left it, the worker may be waiting for tasks that it cannot see.
     pub fn expel_idler(&mut self) {
         let owes = !self.in_flight.sent.is_empty();
-        let Some(link) = self.link().filter(|_| owes).cloned() else {
+        let Some(link) = self.link.as_ref().filter(|_| owes).cloned() else {
             return;
         };
         let ring = &link.page.tasks;
@@ -274,15 +262,15 @@ impl Slot {
 
     /// It violated the protocol.
     pub fn expel(&mut self) {
-        self.damaged = true;
-        if let Some(link) = &self.link {
+        if let Some(link) = self.link.take() {
             let _ = link.process.kill(); // fails if it has ended, or if this process has given up the right to
+            self.expelled = Some(link);
         }
     }
 
     /// Tells it to end. It has nothing to do, and there is room.
     pub fn shut_down(&mut self, out: &mut Output) {
-        if let Some(link) = self.link().filter(|_| !self.leaving).cloned() {
+        if let Some(link) = self.link.as_ref().filter(|_| !self.leaving).cloned() {
             self.leaving = true;
             timeline::planned_end(link.process.pid());
             TaskHeader::default().write(&mut self.tasks, &link.page.tasks); // no items: the last one
@@ -298,30 +286,26 @@ impl Slot {
 
     /// It has ended. Returns the jobs that it had not started, the one that it was doing, and why that fails; and whether, if it
     /// never was ready, that is its own fault.
-    pub fn exited(&mut self, exit: Exit, out: &mut Output) -> Option<(Vec<Job>, Error, bool)> {
-        let link = self.link.clone()?;
-        if !self.damaged {
-            publish_kept(&link.page);
-            let _ = self.read(&link, out); // damage, and then only its first item is lost
-        }
+    pub fn exited(&mut self, exit: Exit) -> Option<(Vec<Job>, Error, bool)> {
+        let link = self.link.clone().or(self.expelled.clone())?;
         let (error, own_fault) = self.why_it_ended(&link.name, exit);
         // Items are answered before the next one is claimed: so only the first can have been started.
         let first = self.in_flight.due().start;
-        let mut begun = self.damaged || link.page.next.load(Acquire) != first;
+        let mut begun = self.expelled.is_some() || link.page.next.load(Acquire) != first;
         // Did they need more memory than the worker had?
         let large = |sent: &&mut Sent| sent.answered == 0 && sent.job.items.len() > INLINE;
         if let Some(sent) = self.in_flight.sent.front_mut().filter(large).filter(|_| !begun) {
             sent.job.deliveries = sent.job.deliveries.saturating_add(1);
             begun = sent.job.deliveries >= MAX_DELIVERIES;
         }
-        let jobs = self.in_flight.take_back(first + u64::from(begun));
+        let jobs = self.in_flight.take_back(first + u64::from(begun)).unwrap_or_default();
         Some((jobs, error, own_fault))
     }
 
     /// Why it ended; and, if it was never ready, whether that is its own fault.
     fn why_it_ended(&mut self, name: &str, exit: Exit) -> (Error, bool) {
         match self.fatal.take() {
-            _ if self.damaged => (Error::ProtocolViolation { name: name.to_owned() }, true),
+            _ if self.expelled.is_some() => (Error::ProtocolViolation { name: name.to_owned() }, true),
             Some(error) => {
                 let own_fault = !matches!(error, RemoteError::Setup(_)); // the system had nothing to give
                 let what = if self.ready { "a task" } else { "the initializer" };

@@ -5,8 +5,8 @@
 //! once.
 
 use super::collector::Shared;
-use super::system::Link;
-use super::system::bell;
+use super::ring::publish_kept;
+use super::system::{Link, bell};
 use crate::error::Error;
 use crate::os::{OwnedHandle, SharedPage, borrow};
 use crate::spawn::{self, Call};
@@ -30,6 +30,7 @@ pub(super) fn supervise(
                 }
                 let report = |stopped| shared.with_queue(|queue, _| queue.stopped(worker, stopped));
                 let exit = link.process.wait_and_report(report);
+                publish_kept(&link.page);
                 shared.with_queue(|queue, out| queue.exited(worker, exit, out))
             }
             Err(error) => shared.with_queue(|queue, out| queue.start_failed(worker, error, false, out)),

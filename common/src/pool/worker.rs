@@ -4,7 +4,7 @@
 //! of it, in the page that both see: which item it started (`claim`), and every result, from the moment it is there (`ring`).
 
 use super::claim::claim;
-use super::items::{push_item, split_item};
+use super::items::{Items, push_item};
 use super::ring::{Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer};
 use super::ring::{must_wake, wait, words};
 use super::system::{Ringer, Sleeper};
@@ -17,7 +17,7 @@ use crate::timeline;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::Ordering::Relaxed;
 
-/// Memory that larger tasks and results needed is given back at once.
+/// Of the memory that larger tasks and results needed, more than this is given back at once.
 const MAX_RETAINED: usize = 1 << 20;
 
 /// Works until the pool says that there is nothing more to do. Returns the exit code.
@@ -62,20 +62,13 @@ pub(super) struct Worker<'a> {
     pool_bell: &'a Ringer,
     tasks: Reader,
     results: Writer,
-    /// The items of the current task.
-    items: Vec<u8>,
-    /// Values of the current task that are kept (see `ring`), and the item of the first one.
+    /// Values of the current task that are kept (see `ring`), and perhaps one more.
     values: Vec<u8>,
-    first: u64,
     /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
     passed_over: bool,
     owner: Owner,
     /// When it last rang (and wrote `took`), or had nothing to do.
     told_at: Instant,
-}
-
-fn damaged(_: Damaged) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "its memory is damaged")
 }
 
 impl<'a> Worker<'a> {
@@ -86,9 +79,7 @@ impl<'a> Worker<'a> {
             pool_bell,
             tasks: Reader::default(),
             results: Writer::default(),
-            items: Vec::new(),
             values: Vec::new(),
-            first: 0,
             passed_over: false,
             owner: Owner::me(),
             told_at: Instant::now(),
@@ -104,24 +95,30 @@ impl<'a> Worker<'a> {
 
     pub fn work(&mut self) -> io::Result<()> {
         self.send(Kind::Ready, 0, &[])?;
+        let mut items = Vec::new();
         loop {
             self.wait_for_words(TASK_WORDS)?;
-            let task = TaskHeader::read(&mut self.tasks, &self.page.tasks).map_err(damaged)?;
+            let task = TaskHeader::read(&mut self.tasks, &self.page.tasks)?;
             if task.count == 0 {
                 return Ok(());
             }
-            self.items.clear();
-            while (self.items.len() as u64) < task.length {
+            while (items.len() as u64) < task.length {
                 self.wait_for_words(1)?;
                 let ring = &self.page.tasks;
-                let available = self.tasks.available(ring).map_err(damaged)?;
-                self.tasks.pop_payload(ring, task.length, available, &mut self.items);
+                let available = self.tasks.available(ring)?;
+                self.tasks.pop_payload(ring, task.length, available, &mut items);
                 self.tasks.release(ring);
                 if task.length > INLINE as u64 {
                     self.wake()?;
                 }
             }
-            self.run_items(task)?;
+            self.run_items(task, &items)?;
+            items.clear();
+            for bytes in [&mut items, &mut self.values] {
+                if bytes.capacity() > MAX_RETAINED {
+                    *bytes = Vec::new();
+                }
+            }
         }
     }
 
@@ -129,7 +126,7 @@ impl<'a> Worker<'a> {
     fn wait_for_words(&mut self, count: u64) -> io::Result<()> {
         let ring = &self.page.tasks;
         let ready = || Ok(self.tasks.available(ring)? >= count);
-        if ready().map_err(damaged)? {
+        if ready()? {
             return Ok(());
         }
         let sleep = || {
@@ -140,7 +137,7 @@ impl<'a> Worker<'a> {
             self.bell.wait()
         };
         wait(&ring.reader_asleep, ready, sleep)?;
-        self.results.rewind(&self.page.results).map_err(damaged)?;
+        self.results.rewind(&self.page.results)?;
         self.told_at = Instant::now();
         Ok(())
     }
@@ -155,76 +152,71 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    fn run_items(&mut self, task: TaskHeader) -> io::Result<()> {
-        let items = std::mem::take(&mut self.items);
-        let mut rest = &items[..];
+    fn run_items(&mut self, task: TaskHeader, items: &[u8]) -> io::Result<()> {
+        let (mut args, mut first) = (Items(items), task.first);
         let mut span = None;
-        for number in 0..u64::from(task.count) {
-            let item = task.first + number;
-            let (arg, others) = split_item(rest).ok_or(Damaged).map_err(damaged)?;
-            rest = others;
-            if !claim(&self.page.next, item) {
-                self.publish_values(self.values.len())?;
-                self.passed_over = true; // it was taken back, and so was everything after it
-                break;
+        for number in 1..=u64::from(task.count) {
+            let item = task.first + number - 1;
+            let arg = args.next().ok_or(Damaged)?;
+            self.passed_over = !claim(&self.page.next, item);
+            if self.passed_over {
+                break; // it was taken back, and so was everything after it
             }
-            self.passed_over = false;
-            span.get_or_insert_with(|| timeline::task(task.label)).begun(number + 1);
+            span.get_or_insert_with(|| timeline::task(task.label)).begun(number);
             // SAFETY: it came from this process's parent, which runs the same program; the header's check is right.
             let call = |value: &mut Vec<u8>| unsafe { function::run(task.function, arg, value) };
-            let kept = self.values.len();
-            if kept == 0 {
-                self.first = item;
+            let start = self.values.len();
+            if start == 0 {
+                first = item; // of those that are kept
             }
             let outcome = push_item(&mut self.values, call);
-            let more = number + 1 < u64::from(task.count);
-            if !more {
+            if number == u64::from(task.count) {
                 span = None;
             }
             self.leave_copy();
-            let mut keep = || self.results.keep(self.page, self.first, &self.values, kept);
             match outcome {
-                Ok(()) if keep().map_err(damaged)? => {}
+                Ok(()) if self.results.keep(self.page, first, &self.values, start)? => {}
                 Ok(()) => {
-                    let mut values = std::mem::take(&mut self.values);
-                    self.publish_values(kept)?;
-                    self.send(Kind::Value, item, &values[kept..])?;
-                    values.clear();
+                    let values = std::mem::take(&mut self.values);
+                    self.send(Kind::Value, item, &values[start..])?;
                     self.values = values; // its memory is used again
+                    self.values.clear();
                 }
                 Err(error) => self.send_error(Kind::Error, item, &error)?,
             }
-            if !more {
-                self.publish_values(self.values.len())?;
-            }
         }
-        self.items = items;
-        for bytes in [&mut self.items, &mut self.values] {
-            if bytes.capacity() > MAX_RETAINED {
-                *bytes = Vec::new();
-            }
+        self.publish_values()
+    }
+
+    /// Publishes the values that are kept.
+    fn publish_values(&mut self) -> io::Result<()> {
+        self.values.clear();
+        if self.results.push_kept() {
+            self.publish()?;
         }
         Ok(())
     }
 
-    /// Publishes so many bytes of values: all that are kept.
-    fn publish_values(&mut self, kept: usize) -> io::Result<()> {
-        self.values.clear();
-        if kept == 0 {
-            return Ok(());
-        }
-        self.results.push_kept(kept);
-        self.publish()
-    }
-
     pub fn send_error(&mut self, kind: Kind, item: u64, error: &RemoteError) -> io::Result<()> {
-        self.publish_values(self.values.len())?;
         self.send(kind, item, &postcard::to_stdvec(error).unwrap_or_default())
     }
 
-    pub fn send(&mut self, kind: Kind, item: u64, payload: &[u8]) -> io::Result<()> {
-        self.write(kind, item, payload)?;
-        self.publish()
+    /// Publishes what is kept, and then a result; of a large one each piece, as there is room.
+    pub fn send(&mut self, kind: Kind, item: u64, mut payload: &[u8]) -> io::Result<()> {
+        self.publish_values()?;
+        let ring = &self.page.results;
+        let header = ResultHeader::new(kind, item, payload.len() as u64);
+        self.wait_for_room(1 + words(payload.len().min(INLINE)))?;
+        self.results.push(ring, header.to_word());
+        loop {
+            let pushed = self.results.push_piece(ring, payload, 0)?;
+            self.publish()?;
+            payload = &payload[pushed..];
+            if payload.is_empty() {
+                return Ok(());
+            }
+            self.wait_for_room(words(payload.len().min(INLINE)))?;
+        }
     }
 
     /// Lets the pool see what was written.
@@ -241,31 +233,9 @@ impl<'a> Worker<'a> {
         self.page.took.store(took, Relaxed);
     }
 
-    /// Writes a result. (Of a large one, all but the last piece is published.)
-    #[inline]
-    fn write(&mut self, kind: Kind, item: u64, mut payload: &[u8]) -> io::Result<()> {
-        let ring = &self.page.results;
-        let header = ResultHeader::new(kind, item, payload.len() as u64);
-        self.wait_for_room(1 + words(payload.len().min(INLINE)))?;
-        self.results.push(ring, header.to_word());
-        loop {
-            let pushed = self.results.push_piece(ring, payload, 0).map_err(damaged)?;
-            payload = &payload[pushed..];
-            if payload.is_empty() {
-                return Ok(());
-            }
-            self.publish()?;
-            self.wait_for_room(words(payload.len().min(INLINE)))?;
-        }
-    }
-
-    /// Sleeps until there is room for `count` words.
+    /// Sleeps until there is room for `count` words. (All that was written is published: the pool can read on.)
     fn wait_for_room(&mut self, count: u64) -> io::Result<()> {
         let ring = &self.page.results;
-        if self.results.room(ring, count).map_err(damaged)? >= count {
-            return Ok(());
-        }
-        self.publish()?; // so that the pool can read on
         let ready = || Ok(self.results.room(ring, count)? >= count);
         wait(&ring.writer_asleep, ready, || self.bell.wait())
     }

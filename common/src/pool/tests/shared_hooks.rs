@@ -2,7 +2,6 @@
 
 use super::{Output, Shared};
 use crate::error::Error;
-use crate::pool::slot::Slot;
 use std::time::Duration;
 
 impl Shared {
@@ -25,10 +24,6 @@ impl Shared {
     /// The collector is about to sleep. False: it must not.
     pub fn collector_sleeps(&self, out: &mut Output) -> bool {
         !self.round(true, out)
-    }
-
-    pub fn collector_wakes(&self) {
-        self.queue().slots.iter().for_each(Slot::unwatch);
     }
 
     /// A worker could not be started.

@@ -163,7 +163,7 @@ fn whatever_is_not_answered_fails_when_a_pool_is_terminated() {
         world.submit_items(count);
     }
     start_item(&mut world, 0);
-    world.shared.terminate();
+    world.shared.end(false);
     world.submit_items(1);
     let items = world.record.items();
     assert_eq!(items[0], Item::Delivered);

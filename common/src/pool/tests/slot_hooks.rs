@@ -38,7 +38,8 @@ impl Slot {
     /// How many items wait behind another one. (Those of a large job do when all of it has come.)
     pub fn waiting(&self) -> u64 {
         let link = self
-            .link()
+            .link
+            .as_ref()
             .filter(|_| self.in_flight.items() > 1 && self.upload.is_none());
         link.map_or(0, |link| {
             self.in_flight.next.saturating_sub(link.page.next.load(Acquire))

@@ -7,11 +7,12 @@ use crate::os::{CodeRef, Exit, Page, SharedPage};
 use crate::pool::claim::claim;
 use crate::pool::collector::Shared;
 use crate::pool::handles::{ResultHandler, Results};
-use crate::pool::items::{push_item, split_item};
+use crate::pool::items::{Items, push_item};
 use crate::pool::job::Job;
 use crate::pool::output::Output;
 use crate::pool::ring::{
-    AWAKE, Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer, fall_asleep, must_wake, words,
+    AWAKE, Damaged, INLINE, Kind, Reader, ResultHeader, TASK_WORDS, TaskHeader, Writer, fall_asleep, must_wake,
+    publish_kept, words,
 };
 use crate::pool::slot::Slot;
 use crate::pool::system::{Link, bell};
@@ -67,15 +68,10 @@ impl Record {
         for (first, outcome) in self.results.take(false).unwrap() {
             match outcome {
                 Ok(values) => {
-                    let mut rest = &values[..];
-                    for index in first.. {
-                        let (value, others) = split_item(rest).expect("whole items");
-                        state.take_in(index, Ok(value));
-                        rest = others;
-                        if rest.is_empty() {
-                            break;
-                        }
-                    }
+                    let mut values = Items(&values);
+                    let places = (first..).zip(values.by_ref());
+                    places.for_each(|(index, value)| state.take_in(index, Ok(value)));
+                    assert!(values.0.is_empty(), "whole items");
                 }
                 Err(mut failure) => {
                     let items = first..first + failure.count as usize;
@@ -410,7 +406,8 @@ impl FakeWorker {
                     return Ok(true);
                 }
                 let item = task.first + u64::from(*number);
-                let (arg, rest) = split_item(&items[*at..]).ok_or(Damaged)?;
+                let mut args = Items(&items[*at..]);
+                let arg = args.next().ok_or(Damaged)?;
                 let index = *arg.first_chunk().ok_or(Damaged)?;
                 let Some(current) = self.current else {
                     if !claim(&page.next, item) {
@@ -420,7 +417,7 @@ impl FakeWorker {
                     let known = shared.queue().slot(worker).index_of(item);
                     return Ok(self.begin(record, known.filter(|known| known.to_le_bytes() == index)));
                 };
-                *at = items.len() - rest.len();
+                *at = items.len() - args.0.len();
                 *number += 1;
                 let more = *number < task.count;
                 if rng.one_in(30) {
@@ -476,9 +473,8 @@ impl FakeWorker {
     }
 
     fn publish_values(&mut self) {
-        if !self.values.is_empty() {
-            self.results.push_kept(self.values.len());
-            self.values.clear();
+        self.values.clear();
+        if self.results.push_kept() {
             self.publish();
         }
     }
@@ -642,6 +638,7 @@ impl World {
         // A large one may be too much for any worker.
         let last_try = self.shared.queue().slot(worker).last_try();
         self.record.lock().unfinished = fake.current.or(last_try);
+        publish_kept(&fake.link.page);
         self.shared.with_queue(|queue, out| queue.exited(worker, exit, out));
         assert!(self.shared.queue().failed.is_none(), "the pool gave up");
         let mut state = self.record.lock();
@@ -668,10 +665,7 @@ impl World {
             Collector::Awake => Collector::Drowsy,
             Collector::Drowsy if shared.collector_sleeps(out) => Collector::Asleep,
             Collector::Asleep if !std::mem::take(&mut self.rung) => return false,
-            Collector::Drowsy | Collector::Asleep => {
-                shared.collector_wakes();
-                Collector::Awake
-            }
+            Collector::Drowsy | Collector::Asleep => Collector::Awake,
         };
         true
     }
@@ -728,7 +722,7 @@ impl World {
 
     /// The workers end: nothing is left to be done.
     pub fn finish(&mut self) {
-        self.shared.finish();
+        self.shared.end(true);
         assert!(self.shared.queue().shutting_down);
         for worker in 0..self.workers.len() {
             while self.workers[worker].is_some() {

@@ -170,9 +170,9 @@ impl Model {
         model
     }
 
-    /// What `close` and `join` do, or dropping it does: `end` ends it, and its threads are joined. (The pool knows of others.)
-    fn join(self, end: fn(&Shared)) -> Arc<Shared> {
-        end(&self.shared);
+    /// What `close` and `join` do, or dropping it does: it is ended, and its threads are joined. (The pool knows of others.)
+    fn join(self, closed: bool) -> Arc<Shared> {
+        self.shared.end(closed);
         self.supervisors
             .into_iter()
             .for_each(|supervisor| supervisor.join().unwrap());
@@ -183,7 +183,7 @@ impl Model {
     }
 
     fn finish(self) {
-        self.join(Shared::finish).result().unwrap();
+        self.join(true).result().unwrap();
         assert!(
             !record(|record| record.killed),
             "a worker was killed that did nothing wrong"
@@ -430,7 +430,7 @@ fn a_pool_that_is_terminated_leaves_nobody_waiting() {
             known => assert_done_or_lost(item, known),
         };
         let thread = spawn(move || assert_known(0, first));
-        model.join(Shared::terminate);
+        model.join(false);
         assert!(second.ready());
         assert_known(1, second);
         thread.join().unwrap();
