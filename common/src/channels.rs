@@ -71,10 +71,8 @@ impl Drop for EmptyTheList {
 struct Probe(IpcSender<()>);
 
 impl Drop for Probe {
-    /// A message that fails takes the lists along, and drops them. (With too many ends in it, `ipc-channel` panics.)
     fn drop(&mut self) {
-        let _masked = os::mask_signals();
-        let _ = catch_unwind(AssertUnwindSafe(|| self.0.send(())));
+        self.empty_the_list();
     }
 }
 
@@ -82,6 +80,12 @@ impl Probe {
     fn new() -> Result<Probe, String> {
         let (sender, _) = ipc::channel().map_err(|error| format!("a channel: {error}"))?;
         Ok(Probe(sender))
+    }
+
+    /// A message that fails takes the lists along, and drops them. (With too many ends in it, `ipc-channel` panics.)
+    fn empty_the_list(&self) {
+        let _masked = os::mask_signals();
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0.send(())));
     }
 }
 
@@ -118,8 +122,8 @@ pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Encoded, String> {
         encode_into(value, &mut bytes)?;
         return Ok(Encoded { bytes, ends: None });
     }
-    empty_the_list(); // a message of the program's own that failed may have left something there
     let probe = Probe::new()?;
+    probe.empty_the_list(); // a message of the program's own that failed may have left something there
     encode_into(value, &mut bytes)?;
     let index = postcard::to_stdvec(&probe.0).unwrap_or_default();
     let ends = match index[..] {

@@ -5,7 +5,7 @@
 //! `join` returns the same. Called by users, and on the child's side by `init`.
 
 use crate::channels::Outcome;
-use crate::error::{Error, RemoteError};
+use crate::error::{Error, FAILED_TO_BEGIN, RemoteError};
 use crate::function;
 use crate::message::{Message, decode};
 use crate::os::{self, Exit, OwnedHandle, Owner, borrow};
@@ -215,8 +215,11 @@ pub(crate) fn run_child(start: Start) -> Result<i32, String> {
     function::note_panics(move |panic| answer(&Err(panic)));
     let outcome = start.run("target");
     answer(&outcome);
-    let panicked = matches!(outcome, Err(RemoteError::Panic(..)));
-    Ok(if panicked { PANICKED } else { 0 })
+    Ok(match outcome {
+        Err(RemoteError::Panic(..)) => PANICKED,
+        Err(RemoteError::Setup(_)) => FAILED_TO_BEGIN,
+        _ => 0,
+    })
 }
 
 /// A process that has been started.

@@ -183,6 +183,47 @@ fn b21_few_items_are_taken_ahead_if_they_are_large() {
     pool.terminate();
 }
 
+/// Small results at first, large ones from here on.
+const SMALL: u64 = 100;
+
+fn grows((place, i): (String, u64)) -> String {
+    wait_if_first((place.clone(), i));
+    happen(&place, &format!("done {i}"));
+    "z".repeat(if i < SMALL { 1 } else { 1 << 20 })
+}
+
+#[test]
+fn b21_no_more_items_are_taken_when_results_become_large_while_the_first_one_is_waited_for() {
+    let _careful = careful(60);
+    let pool = Pool::new(2).unwrap();
+    let events = Events::new();
+    let taken = AtomicUsize::new(0);
+    let items = endless(&taken).map(|i| {
+        if i > SMALL - 10 {
+            // So slowly that each result is there before the next item.
+            events.wait_for(&format!("done {}", i - 1));
+            thread::sleep(Duration::from_millis(if i > SMALL { 200 } else { 10 }));
+        }
+        (events.place(), i)
+    });
+    let mut results = pool.imap(grows, items);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            eventually("items were taken", || taken.load(SeqCst) > SMALL as usize + 1);
+            thread::sleep(Duration::from_secs(1));
+            let taken = taken.load(SeqCst);
+            events.happen("go");
+            assert!(taken <= SMALL as usize + 20, "{taken} items were taken");
+        });
+        for i in 0..SMALL + 10 {
+            let length = results.next().unwrap().unwrap().len();
+            assert_eq!(length, if i < SMALL { 1 } else { 1 << 20 });
+        }
+    });
+    drop(results);
+    pool.terminate();
+}
+
 #[test]
 fn b21_an_error_is_yielded_by_imap_in_its_place_and_ends_with_its_input() {
     let _careful = careful(30);

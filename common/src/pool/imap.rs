@@ -121,6 +121,10 @@ impl<'pool, A: Message, R: Message, I: Iterator<Item = A>> Imap<'pool, A, R, I> 
         self.taken - self.yielded
     }
 
+    fn may_feed(&self) -> bool {
+        self.input.is_some() && self.ahead() < self.limit()
+    }
+
     /// Is there a result that may be yielded?
     fn has_next(&self) -> bool {
         let first = self.arrived.first_key_value();
@@ -135,8 +139,8 @@ impl<'pool, A: Message, R: Message, I: Iterator<Item = A>> Imap<'pool, A, R, I> 
         Ok(())
     }
 
-    /// Reads items from the input, and submits each at once: one item, or several if they can be read quickly. At least one may
-    /// be taken.
+    /// Reads items from the input, and submits each at once: one item, or several if they can be read quickly. The
+    /// caller has seen that it may.
     fn feed(&mut self) {
         let start = Instant::now();
         let most = if self.quick { BATCH } else { 1 };
@@ -162,14 +166,13 @@ impl<A: Message, R: Message, I: Iterator<Item = A>> Iterator for Imap<'_, A, R, 
 
     fn next(&mut self) -> Option<Result<R, Error>> {
         while self.input.is_some() || self.ahead() > 0 {
-            let may_feed = self.input.is_some() && self.ahead() < self.limit();
             if !self.has_next() {
-                if let Err(error) = self.receive(!may_feed) {
+                if let Err(error) = self.receive(!self.may_feed()) {
                     (self.input, self.taken) = (None, self.yielded); // this is a forked copy: nothing more comes
                     return Some(Err(error));
                 }
             }
-            if may_feed && (!self.has_next() || (self.quick && self.ahead() < self.limit() / 2)) {
+            if self.may_feed() && (!self.has_next() || (self.quick && self.ahead() < self.limit() / 2)) {
                 self.feed();
             } else if self.has_next() {
                 self.yielded += 1;

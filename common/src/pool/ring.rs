@@ -17,7 +17,7 @@
 //!
 //! **Values are kept** in the ring itself, behind its tail, because publishing each value of a chunk would cost more than a short
 //! call. `Page::kept` says that there is a result; it grows with each value, and is whole at any moment: first the bytes are
-//! written, then the head, which says how many there are. Only after a death is it published for the worker ([`publish_kept`]).
+//! written, then the head, which says how many there are. After a death it is published for the worker ([`publish_kept`]).
 //!
 //! **Nobody spins, nobody misses a wake-up.** A side that finds nothing to read yields once and looks again; then it sets a
 //! flag that it is asleep, looks a last time, and waits for its bell ([`wait`]). The side that has published something looks

@@ -196,7 +196,7 @@ impl Parent {
             }
             let watch = self.watch.as_ref().map(AsHandle::as_fd);
             if watch.is_none() || wait_readable(watch, left) {
-                sleep(left.min(Duration::from_millis(10))); // there is no watch any more
+                sleep(left.min(Duration::from_millis(10))); // it ends just now, or there is no watch
             }
         }
         true

@@ -55,12 +55,16 @@ fn set_flag(rng: &mut Rng, flag: &AtomicU32) {
 
 fn set_field(rng: &mut Rng, page: &Page) {
     let ring = rng.pick(&[&page.tasks, &page.results]);
-    match rng.below(7) {
+    match rng.below(8) {
         0 | 1 => set(rng, &page.next),
         2 => set(rng, &ring.head),
         3 => set(rng, &ring.tail),
         4 => set(rng, &page.kept),
         5 => set_flag(rng, &ring.reader_asleep),
+        6 => ring.start.store(
+            rng.pick(&[0, 1, 8, u64::MAX, ring.start.load(Relaxed).wrapping_add(1)]),
+            Relaxed,
+        ),
         _ => set_flag(rng, &ring.writer_asleep),
     }
 }
@@ -121,6 +125,7 @@ fn fill(rng: &mut Rng, page: &Page) {
         for field in [&ring.head, &ring.tail] {
             field.store(word(), Relaxed);
         }
+        ring.start.store(word(), Relaxed);
         for flag in [&ring.reader_asleep, &ring.writer_asleep] {
             flag.store(word() as u32, Relaxed);
         }

@@ -325,6 +325,10 @@ impl FakeWorker {
                 return false;
             }
             self.sleep = Sleep::Awake;
+            let waited_for_tasks = self.unwritten.is_empty();
+            if waited_for_tasks && self.results.rewind(&link.page.results).is_err() {
+                self.doing = Doing::Leaving(Exit::Code(1));
+            }
             return true;
         }
         match self.act(shared, worker, record, rng) {

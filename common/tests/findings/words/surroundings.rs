@@ -382,7 +382,8 @@ pub fn has_few_threads() {
     };
     for more in 0..8 {
         limit(more);
-        let p = Process::new(square, 3).daemon(true).start().and_then(|p| p.join());
+        let p = Process::new(square, 3).daemon(true).start();
+        let p = p.map(|p| (p.join(), p.exitcode()));
         println!("a daemon: {p:?}");
         limit(more);
         let second = Duration::from_secs(crate::programs::slowness());
@@ -413,6 +414,8 @@ fn w20_where_no_thread_is_to_be_had_that_is_said() {
         let said = line.contains("os error 11") || line.contains("thread") || run.stderr.contains("thread");
         let waits = line.starts_with("a pool") && line.contains("not ready after");
         assert!(!guess && (line.contains("Ok(9)") || said || waits), "{run:?}");
+        let failed = line.starts_with("a daemon: Ok((Err");
+        assert!(!(failed && line.contains("Some(0)")), "{run:?}");
     }
     assert!(!run.stderr.contains("rebuilt"), "{}", run.stderr);
     assert!(lines[0].contains("Err") && lines[15].contains("Ok(9)"), "{lines:?}");
