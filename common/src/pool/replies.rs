@@ -39,18 +39,18 @@ impl Replies {
         Ok(Some((header.kind, Packed::take(&mut self.bytes))))
     }
 
-    /// What is not large must be there completely.
+    /// What is not large must be there completely; of what is large, a first piece.
     fn read_head(&mut self, ring: &Ring, left: &mut u64, due: Option<Range<u64>>) -> Result<ResultHeader, Damaged> {
         let header = ResultHeader::from_word(self.results.pop(ring))?;
         *left -= 1;
-        let whole = header.length > INLINE as u64 || words(header.length as usize) <= *left;
+        let there = words(header.length.min(INLINE as u64) as usize) <= *left;
         // Checked before a length is believed: what is not due would swallow what comes behind it.
         let is_due = match header.kind {
             Kind::Started | Kind::Ready => due.is_none(),
             Kind::Fatal => due.is_none() || header.length <= INLINE as u64,
             Kind::Value | Kind::Error => due.is_some_and(|due| !due.is_empty() && header.is_of(due.start)),
         };
-        (whole && is_due).then_some(header).ok_or(Damaged)
+        (there && is_due).then_some(header).ok_or(Damaged)
     }
 }
 

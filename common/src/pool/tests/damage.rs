@@ -5,7 +5,7 @@
 use super::world::{Item, World};
 use super::{Rng, tries};
 use crate::os::{CAPACITY, Page, Ring};
-use crate::pool::ring::{INLINE, Kind, ResultHeader};
+use crate::pool::ring::{INLINE, Kind, ResultHeader, words};
 use crate::sync::{AtomicU32, AtomicU64};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering::Relaxed;
@@ -309,11 +309,11 @@ fn a_worker_that_says_what_is_not_due_is_ended() {
     let value = reply(Kind::Value, 0, 8);
     assert!(!is_ended_for(&[value, 4], true), "the value that is due");
     assert!(!is_ended_for(&[value, 0], true), "both values that are due");
-    assert!(
-        !is_ended_for(&[reply(Kind::Value, 0, INLINE + 1), 0], true),
-        "a large one"
-    );
+    let large = reply(Kind::Value, 0, INLINE + 1);
+    let begun = [vec![large], vec![0; words(INLINE) as usize]].concat();
+    assert!(!is_ended_for(&begun, true), "a large one, of which more is to come");
     for (what, words) in [
+        ("a large one that nothing has come of", vec![large, 0]),
         ("another item's value", vec![reply(Kind::Value, 1, 8), 4]),
         ("the same value twice", vec![value, 4, value, 4]),
         (
