@@ -10,8 +10,8 @@ use common::{AsyncResult, Error, Pool, Process};
 use programs::{Events, argument, await_event, careful, eventually, happen, note, note_and_wait, program, workers};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 use std::{fs, process, thread};
 
@@ -523,6 +523,97 @@ fn b28_close_and_join_finish_every_accepted_task_whenever_results_are_collected(
     }
 }
 
+fn fail_now_and_then(i: u64) -> u64 {
+    match i % 97 {
+        0 => process::exit(1),
+        1..=3 => panic!("no"),
+        _ => i * 3,
+    }
+}
+
+#[test]
+fn b28_failures_are_counted_exactly_while_many_threads_submit_ask_and_drop() {
+    let _careful = careful(90);
+    let pool = Pool::new(2).unwrap();
+    let kept = Mutex::new(Vec::new()); // neighbours of those that were dropped
+    let submit_and_ask = |number: u64| {
+        let mut dropped_failures = 0;
+        for round in 0..10 {
+            let first = number * 10_000 + round * 150;
+            let mut tasks: Vec<_> = (first..first + 150)
+                .map(|i| (i, pool.apply_async(fail_now_and_then, i)))
+                .collect();
+            let fails = |i: u64| i % 97 < 4;
+            dropped_failures += tasks.iter().filter(|(i, _)| i % 3 == 0 && fails(*i)).count();
+            tasks.retain(|(i, _)| i % 3 != 0);
+            thread::scope(|scope| {
+                for how in ["at once", "with a limit", "when it is ready"] {
+                    let tasks = &tasks;
+                    scope.spawn(move || {
+                        for (i, task) in tasks {
+                            let limit = Duration::from_micros(50);
+                            while how == "with a limit"
+                                && matches!(task.get_timeout(limit), Err(Error::TimedOut { .. }))
+                            {
+                            }
+                            let _ = how == "when it is ready" && task.ready();
+                            assert_eq!(task.get().ok(), (!fails(*i)).then_some(i * 3));
+                        }
+                    });
+                }
+            });
+            kept.lock().unwrap().extend(tasks.into_iter().step_by(31));
+        }
+        dropped_failures
+    };
+    let expected: usize = thread::scope(|scope| {
+        let submit_and_ask = &submit_and_ask;
+        let threads: Vec<_> = (0..4)
+            .map(|number| scope.spawn(move || submit_and_ask(number)))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    let error = pool.close().join().unwrap_err();
+    assert!(
+        matches!(error, Error::UnobservedFailures { count, .. } if count == expected),
+        "{expected}: {error}"
+    );
+}
+
+/// A value that takes its caller long to decode: until other results were seen.
+#[derive(Serialize)]
+struct SlowToDecode;
+
+static DECODING: OnceLock<()> = OnceLock::new();
+static OTHERS_SEEN: OnceLock<()> = OnceLock::new();
+
+impl<'de> Deserialize<'de> for SlowToDecode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<SlowToDecode, D::Error> {
+        <()>::deserialize(deserializer)?;
+        let _ = DECODING.set(());
+        OTHERS_SEEN.wait();
+        Ok(SlowToDecode)
+    }
+}
+
+#[test]
+fn b20_a_value_that_is_slow_to_decode_holds_up_no_other_result() {
+    let _careful = careful(30);
+    let pool = Pool::new(2).unwrap();
+    let slow = pool.apply_async(|()| SlowToDecode, ());
+    thread::scope(|scope| {
+        let decoding = scope.spawn(|| slow.get().is_ok());
+        DECODING.wait();
+        let quick: Vec<_> = (0..100).map(|i| pool.apply_async(square, i)).collect();
+        for (i, task) in quick.iter().enumerate() {
+            assert_eq!(task.get().unwrap(), (i * i) as u64);
+        }
+        OTHERS_SEEN.set(()).unwrap();
+        assert!(decoding.join().unwrap());
+    });
+    pool.close().join().unwrap();
+}
+
 #[test]
 fn b28_join_tells_of_failures_that_nobody_asked_for() {
     let _careful = careful(30);
@@ -560,6 +651,25 @@ fn b29_terminate_with_10_000_endless_tasks_returns_promptly_and_so_does_every_ge
         }
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     });
+}
+
+fn park_for_ever(_: u32) {
+    loop {
+        thread::park();
+    }
+}
+
+#[test]
+fn b29_tasks_that_travel_together_are_terminated_one_by_one() {
+    let _careful = careful(30);
+    let pool = Pool::new(2).unwrap();
+    let tasks: Vec<_> = (0..10_000).map(|i| pool.apply_async(park_for_ever, i)).collect();
+    let map = pool.map_async(park_for_ever, 0..100);
+    pool.terminate();
+    for task in tasks {
+        assert!(matches!(task.get(), Err(Error::Terminated)));
+    }
+    assert!(matches!(map.get(), Err(Error::Item { index: 0, .. })));
 }
 
 #[test]

@@ -23,7 +23,7 @@ use std::time::Duration;
 #[derive(Default)]
 struct Inbox {
     jobs: VecDeque<Job>,
-    /// How many jobs were accepted.
+    /// How many tasks and chunks were accepted.
     sequence: u64,
     /// The collector sleeps, or will after one more look.
     collector_sleeps: bool,
@@ -71,7 +71,9 @@ impl Shared {
         let mut inbox = self.lock_inbox();
         job.sequence = inbox.sequence;
         inbox.sequence += 1;
-        inbox.jobs.push_back(job);
+        if !inbox.jobs.back_mut().is_some_and(|last| last.add(&job)) {
+            inbox.jobs.push_back(job);
+        }
         let collector_sleeps = inbox.collector_sleeps;
         drop(inbox);
         if collector_sleeps {

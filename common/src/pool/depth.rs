@@ -1,5 +1,5 @@
-//! How many jobs of a function may be in flight to a worker: few at first; twice as many each time a worker has done all of
-//! them very quickly; few again when a worker has taken long twice in a row while more jobs wait behind.
+//! How many tasks of a function may be in flight to a worker (a chunk counts as one): few at first; twice as many each time a
+//! worker has done all of them very quickly; few again when a worker has taken long twice in a row while more wait behind.
 //!
 //! What one worker has shown holds for all, because the same function takes equally long in each of them. The workers measure
 //! this time themselves: measured by the pool, it would include the time that a worker waited for a processor.

@@ -4,9 +4,8 @@ use super::items::{Items, Packed};
 use crate::error::Error;
 use crate::message::{Message, decode};
 use crate::os::generation;
-use crate::sync::{AtomicU32, Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 use crate::timeline;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -46,54 +45,59 @@ impl Drop for Failure {
 /// Where the results of jobs are collected, and where threads may wait for them.
 pub(super) struct ResultHandler {
     results: Mutex<Results>,
-    changed: Condvar,
-    /// The fork generation of the process that made this and, in the lowest bit, whether a thread waits: waking nobody costs
-    /// as much as waking a thread. (Two fields would make a million tasks larger by 16 MB.) Changed with the lock held.
-    watched: AtomicU32,
+    /// For each task one, so that nobody is woken for another one's result.
+    changed: [Condvar; TOGETHER],
+    /// The fork generation of the process that made this.
+    generation: u32,
 }
-
-const WATCHED: u32 = 1;
 
 impl ResultHandler {
     pub fn new(results: Results) -> Arc<ResultHandler> {
         Arc::new(ResultHandler {
             results: Mutex::new(results),
-            changed: Condvar::new(),
-            watched: AtomicU32::new(generation() << 1),
+            changed: std::array::from_fn(|_| Condvar::new()),
+            generation: generation(),
         })
     }
 
     /// An error in a copy made by `fork`: there, nothing will be delivered, and the lock may be held forever.
     ///
-    /// Decoding a value may panic in the caller's code while the lock is held. The results are intact then, so the poison is
-    /// ignored.
+    /// Decoding a map's values may panic in the caller's code while the lock is held. The results are intact then, so the poison
+    /// is ignored.
     fn lock(&self) -> Result<MutexGuard<'_, Results>, Error> {
-        if self.watched.load(Relaxed) >> 1 != generation() {
+        if self.generation != generation() {
             return Err(Error::ForkedCopy);
         }
         Ok(self.results.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Takes the outcome of `count` items, the first of which is at `index`. Returns true if a thread waits, its results are
-    /// now ready, and it has to be woken.
-    pub fn deliver(&self, index: usize, count: u32, outcome: Outcome) -> bool {
-        let Ok(mut results) = self.lock() else { return false };
-        results.add(index, count, outcome);
-        let wake = self.watched.load(Relaxed) & WATCHED != 0 && results.ready();
-        if wake {
-            self.watched.fetch_and(!WATCHED, Relaxed);
-        }
-        wake
+    /// Takes the outcome of `count` items, the first of which is at `index`. If a thread waits whose results are ready now,
+    /// returns what it waits for.
+    pub fn deliver(&self, index: usize, count: u32, outcome: Outcome) -> Option<usize> {
+        self.lock().ok()?.add(index, count, outcome)
     }
 
-    /// Wakes the threads that wait. Called once for many results: waking costs more than delivering.
-    pub fn wake(&self) {
-        self.changed.notify_all();
+    /// Nobody will ask for this task's result any more.
+    fn abandon(&self, task: usize) {
+        let Ok(mut results) = self.lock() else { return };
+        let abandoned = results
+            .place(task)
+            .map(|place| std::mem::replace(place, Place::Abandoned));
+        drop(results);
+        drop(abandoned); // which may be large
+    }
+
+    /// Wakes the threads that wait for this task. Called later than `deliver`, since it costs more.
+    pub fn wake(&self, task: usize) {
+        self.changed[task % TOGETHER].notify_all();
     }
 
     /// For an `imap`: takes all results that have arrived; with `wait`, blocks until there is at least one.
     pub fn take(&self, wait: bool) -> Result<Vec<Arrived>, Error> {
-        let mut results = if wait { self.wait(Duration::MAX)? } else { self.lock()? };
+        let mut results = match wait {
+            true => self.wait(0, Duration::MAX)?,
+            false => self.lock()?,
+        };
         let Results::Many(many) = &mut *results else {
             unreachable!("it is an imap");
         };
@@ -101,18 +105,16 @@ impl ResultHandler {
         Ok(std::mem::take(&mut many.arrived))
     }
 
-    /// Waits until the results are ready, at most for `limit`. (The longest duration is none: beyond the clock's end.)
-    fn wait(&self, limit: Duration) -> Result<MutexGuard<'_, Results>, Error> {
-        let results = self.lock()?;
-        if results.ready() {
+    /// Waits until the results are ready, at most for `limit`. (The longest duration is none: beyond the clock's end.) `task`:
+    /// which one, of several.
+    fn wait(&self, task: usize, limit: Duration) -> Result<MutexGuard<'_, Results>, Error> {
+        let mut results = self.lock()?;
+        if results.ready_or_watched(task) {
             return Ok(results);
         }
         let _blocked = timeline::blocked("result");
-        let not_ready = |results: &mut Results| {
-            self.watched.fetch_or(WATCHED, Relaxed);
-            !results.ready()
-        };
-        let waited = self.changed.wait_timeout_while(results, limit, not_ready);
+        let not_ready = |results: &mut Results| !results.ready_or_watched(task);
+        let waited = self.changed[task % TOGETHER].wait_timeout_while(results, limit, not_ready);
         let (results, waited) = waited.unwrap_or_else(PoisonError::into_inner);
         if waited.timed_out() {
             return Err(Error::TimedOut {
@@ -125,9 +127,23 @@ impl ResultHandler {
 }
 
 pub(super) enum Results {
-    /// Of one task, when it is done.
-    One(Option<Outcome>),
+    /// Of some tasks, each of which is waited for by itself.
+    Tasks(Box<[Place; TOGETHER]>),
     Many(Box<Many>),
+}
+
+/// How many tasks share a handler: one of its own would cost each as much as everything else that its caller does. (A handle that
+/// is kept alone keeps the places of the others, but not their results.)
+pub(super) const TOGETHER: usize = if cfg!(model) { 2 } else { 32 };
+
+/// The place of a task's result.
+pub(super) enum Place {
+    Empty,
+    /// A thread waits for it.
+    Watched,
+    Filled(Outcome),
+    /// The handle was dropped.
+    Abandoned,
 }
 
 /// The results of a `map`, or of an `imap`.
@@ -136,6 +152,8 @@ pub(super) struct Many {
     /// How many a waiting thread waits for: all of a map, one of an imap.
     expected: usize,
     done: usize,
+    /// A thread waits.
+    watched: bool,
     /// As they came.
     arrived: Vec<Arrived>,
 }
@@ -152,35 +170,65 @@ impl Results {
         }))
     }
 
-    fn add(&mut self, index: usize, count: u32, outcome: Outcome) {
+    /// For tasks; which one goes where, the lowest bits of its number say.
+    pub fn tasks() -> Results {
+        Results::Tasks(Box::new([const { Place::Empty }; TOGETHER]))
+    }
+
+    /// See `deliver`.
+    fn add(&mut self, index: usize, count: u32, outcome: Outcome) -> Option<usize> {
         match self {
-            Results::One(one) => *one = Some(outcome),
+            Results::Tasks(places) => match &mut places[index % TOGETHER] {
+                Place::Abandoned => None,
+                place => {
+                    let before = std::mem::replace(place, Place::Filled(outcome));
+                    matches!(before, Place::Watched).then_some(index)
+                }
+            },
             Results::Many(many) => {
                 many.done += count as usize;
                 many.arrived.push((index, outcome));
+                (many.done >= many.expected && std::mem::take(&mut many.watched)).then_some(0)
             }
         }
     }
 
-    /// Are the results that a waiting thread waits for there?
-    fn ready(&self) -> bool {
+    fn place(&mut self, task: usize) -> Option<&mut Place> {
         match self {
-            Results::One(one) => one.is_some(),
-            Results::Many(many) => many.done >= many.expected,
+            Results::Tasks(places) => Some(&mut places[task % TOGETHER]),
+            Results::Many(_) => None,
         }
     }
 
-    /// What `get` returns for a task.
-    pub fn value<R: Message>(&mut self) -> Result<R, Error> {
+    /// Are the results that a waiting thread waits for there? If not, they are watched from now on.
+    fn ready_or_watched(&mut self, task: usize) -> bool {
         match self {
-            Results::One(Some(outcome)) => decode_first(outcome),
-            _ => unreachable!("it was waited for"),
+            Results::Tasks(places) => match &mut places[task % TOGETHER] {
+                Place::Filled(_) => return true,
+                place => *place = Place::Watched,
+            },
+            Results::Many(many) if many.done >= many.expected => return true,
+            Results::Many(many) => many.watched = true,
         }
+        false
+    }
+
+    /// What `get` returns for a task. Decoding is the caller's code: other tasks' results need not wait for it.
+    pub fn value<R: Message>(mut results: MutexGuard<Results>, task: usize) -> Result<R, Error> {
+        let Some(Place::Filled(outcome)) = results.place(task) else {
+            unreachable!("it was waited for");
+        };
+        let value = match outcome {
+            Ok(value) => value.clone(),
+            Err(failure) => return Err(failure.observe()),
+        };
+        drop(results);
+        decode_first(&value)
     }
 
     /// What `get` returns for a map.
-    pub fn values<R: Message>(&mut self) -> Result<Vec<R>, Error> {
-        let Results::Many(many) = self else {
+    pub fn values<R: Message>(mut results: MutexGuard<Results>, _: usize) -> Result<Vec<R>, Error> {
+        let Results::Many(many) = &mut *results else {
             unreachable!("it is a map");
         };
         let failed = |index, error| Error::Item {
@@ -204,8 +252,7 @@ impl Results {
 }
 
 /// Decodes the first of some packed values.
-pub(super) fn decode_first<R: Message>(outcome: &mut Outcome) -> Result<R, Error> {
-    let packed = outcome.as_mut().map_err(|failure| failure.observe())?;
+pub(super) fn decode_first<R: Message>(packed: &[u8]) -> Result<R, Error> {
     decode_item(Items(packed).next().unwrap_or_default())
 }
 
@@ -221,7 +268,8 @@ fn decode_item<R: Message>(value: &[u8]) -> Result<R, Error> {
 #[must_use = "the tasks run anyway, but their results or errors are seen only by `get`"]
 pub struct AsyncResult<R> {
     pub(super) handler: Arc<ResultHandler>,
-    pub(super) read: fn(&mut Results) -> Result<R, Error>,
+    pub(super) task: usize,
+    pub(super) read: fn(MutexGuard<Results>, usize) -> Result<R, Error>,
 }
 
 /// What [`Pool::map_async`](super::Pool::map_async) returns.
@@ -238,7 +286,7 @@ impl<R> AsyncResult<R> {
     /// [`Error::Item`] for the first item that has none (the other items are done nevertheless). [`Error::Terminated`] if the
     /// pool was terminated, or dropped, first.
     pub fn get(&self) -> Result<R, Error> {
-        (self.read)(&mut *self.handler.wait(Duration::MAX)?)
+        self.get_timeout(Duration::MAX)
     }
 
     /// Waits for the result, at most for `timeout`.
@@ -247,11 +295,19 @@ impl<R> AsyncResult<R> {
     ///
     /// As [`get`](AsyncResult::get), and [`Error::TimedOut`]; the result can still be got later.
     pub fn get_timeout(&self, timeout: Duration) -> Result<R, Error> {
-        (self.read)(&mut *self.handler.wait(timeout)?)
+        (self.read)(self.handler.wait(self.task, timeout)?, self.task)
     }
 
     /// Returns `true` if there is a result or an error. Does not wait.
     pub fn ready(&self) -> bool {
-        self.handler.lock().is_ok_and(|results| results.ready())
+        self.handler
+            .lock()
+            .is_ok_and(|mut results| results.ready_or_watched(self.task))
+    }
+}
+
+impl<R> Drop for AsyncResult<R> {
+    fn drop(&mut self) {
+        self.handler.abandon(self.task);
     }
 }

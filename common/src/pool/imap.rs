@@ -5,7 +5,6 @@
 //! do not run out of items while the caller handles results.
 
 use super::handles::{Outcome, ResultHandler, Results, decode_first};
-use super::items::Packed;
 use super::{Pool, pack_one};
 use crate::error::Error;
 use crate::message::Message;
@@ -13,6 +12,7 @@ use crate::sync::Instant;
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::iter::FusedIterator;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,7 @@ pub struct Imap<'pool, A, R, I> {
 debug! { Imap['pool, A, R, I] { taken, yielded } }
 
 /// Bytes of a packed item, if it could be packed, or of its value, if it has one.
-fn size<E>(packed: &Result<Packed, E>) -> usize {
+fn size<E>(packed: &Result<impl Deref<Target = [u8]>, E>) -> usize {
     packed.as_ref().map_or(0, |bytes| bytes.len())
 }
 
@@ -176,8 +176,9 @@ impl<A: Message, R: Message, I: Iterator<Item = A>> Iterator for Imap<'_, A, R, 
                 self.feed();
             } else if self.has_next() {
                 self.yielded += 1;
-                let (_, mut outcome) = self.arrived.pop_first()?;
-                return Some(decode_first(&mut outcome));
+                let (_, outcome) = self.arrived.pop_first()?;
+                let value = outcome.map_err(|mut failure| failure.observe());
+                return Some(value.and_then(|value| decode_first(&value)));
             }
         }
         self.panic.take().map(|panic| resume_unwind(panic))

@@ -4,6 +4,7 @@
 //! follows.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 /// The length stands in the next eight bytes.
 pub(super) const LARGE: u32 = u32::MAX;
@@ -50,36 +51,32 @@ impl<'a> Iterator for Items<'a> {
     }
 }
 
-/// Packed items. Short values need no allocation, so no other thread has to free one.
-pub(super) enum Packed {
+/// Packed items. A few bytes need no allocation, so no other thread has to free one.
+#[derive(Clone)]
+pub(super) enum Packed<const SHORT: usize = 22> {
     Short(u8, [u8; SHORT]),
-    Long(Box<[u8]>),
+    Long(Arc<Box<[u8]>>),
 }
 
-const SHORT: usize = 22;
-
-impl From<&[u8]> for Packed {
-    fn from(bytes: &[u8]) -> Packed {
-        let mut short = [0; SHORT];
-        match short.get_mut(..bytes.len()) {
-            Some(place) => {
-                place.copy_from_slice(bytes);
-                Packed::Short(bytes.len() as u8, short)
-            }
-            None => Packed::Long(bytes.into()),
+impl<const SHORT: usize> From<&[u8]> for Packed<SHORT> {
+    fn from(bytes: &[u8]) -> Packed<SHORT> {
+        let mut packed = Packed::Short(0, [0; SHORT]);
+        if !packed.append(bytes) {
+            packed = bytes.to_vec().into();
         }
+        packed
     }
 }
 
-impl From<Vec<u8>> for Packed {
-    fn from(bytes: Vec<u8>) -> Packed {
-        Packed::Long(bytes.into_boxed_slice())
+impl<const SHORT: usize> From<Vec<u8>> for Packed<SHORT> {
+    fn from(bytes: Vec<u8>) -> Packed<SHORT> {
+        Packed::Long(Arc::new(bytes.into_boxed_slice()))
     }
 }
 
-impl Packed {
+impl<const SHORT: usize> Packed<SHORT> {
     /// Empties a buffer; after a few bytes it keeps its memory, to be used again.
-    pub fn take(bytes: &mut Vec<u8>) -> Packed {
+    pub fn take(bytes: &mut Vec<u8>) -> Packed<SHORT> {
         if bytes.len() > SHORT {
             return std::mem::take(bytes).into();
         }
@@ -87,9 +84,22 @@ impl Packed {
         bytes.clear();
         packed
     }
+
+    /// Appends more items, if that needs no allocation.
+    pub fn append(&mut self, more: &[u8]) -> bool {
+        let Packed::Short(length, bytes) = self else {
+            return false;
+        };
+        let Some(place) = bytes[usize::from(*length)..].get_mut(..more.len()) else {
+            return false;
+        };
+        place.copy_from_slice(more);
+        *length += more.len() as u8;
+        true
+    }
 }
 
-impl Deref for Packed {
+impl<const SHORT: usize> Deref for Packed<SHORT> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -137,8 +147,8 @@ mod tests {
     fn packed_bytes_are_as_they_were() {
         for length in 0..50 {
             let bytes: Vec<u8> = (0..length).collect();
-            assert_eq!(*Packed::from(&bytes[..]), bytes);
-            assert_eq!(*Packed::from(bytes.clone()), bytes);
+            assert_eq!(*Packed::<22>::from(&bytes[..]), bytes);
+            assert_eq!(*Packed::<22>::from(bytes.clone()), bytes);
         }
     }
 }

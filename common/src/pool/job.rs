@@ -1,4 +1,8 @@
 //! What is to be done: calls of one function, with consecutive items.
+//!
+//! Short tasks that are submitted in a row travel together, so that what moves between caller, queue and worker is a few bytes
+//! for each. Apart from that they remain tasks of their own: any of them may be sent to another worker, and each is answered at
+//! once.
 
 use super::handles::ResultHandler;
 use super::items::{Items, Packed};
@@ -8,27 +12,42 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Calls whose results go to one handler: a task, or a chunk of a `map`.
+/// Arguments. There is room for some short ones, so that tasks can be added.
+pub(super) type Args = Packed<46>;
+
+/// Calls whose results go to one handler: tasks, or a chunk of a `map`.
 pub(super) struct Job {
-    /// Jobs are started in the order in which they were submitted.
+    /// The number of the chunk, or of the first task: tasks and chunks are started in the order in which they were submitted.
     pub sequence: u64,
     pub function: CodeRef,
-    pub items: Packed,
+    pub items: Args,
     pub handler: Arc<ResultHandler>,
     /// The first item's place in the handler.
     pub index: usize,
     pub count: u32,
+    /// A chunk's results come together. Otherwise these are tasks.
+    pub chunk: bool,
     /// How many workers have died before they began this job, or the job that it was split from, if it is large: see `slot`.
     pub deliveries: u8,
 }
 
 impl Job {
+    /// Adds tasks that were submitted right after these, if they are alike and short.
+    pub fn add(&mut self, next: &Job) -> bool {
+        let follows = self.index + self.count as usize == next.index && Arc::ptr_eq(&self.handler, &next.handler);
+        let alike = self.function == next.function && !self.chunk && !next.chunk;
+        let added = follows && alike && self.items.append(&next.items);
+        self.count += if added { next.count } else { 0 };
+        added
+    }
+
     /// Keeps the first `count` items; returns the others.
     pub fn split_off(&mut self, count: u32) -> Job {
         let mut rest = Items(&self.items);
         rest.by_ref().take(count as usize).for_each(drop);
         let kept = self.items.len() - rest.0.len();
         let others = Job {
+            sequence: self.sequence + if self.chunk { 0 } else { u64::from(count) },
             items: rest.0.into(),
             handler: self.handler.clone(),
             index: self.index + count as usize,
@@ -57,6 +76,12 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// How many tasks are not answered. A chunk counts as one.
+    fn load(&self) -> usize {
+        let most = if self.job.chunk { 1 } else { self.job.count };
+        (self.job.count - self.answered).min(most) as usize
+    }
+
     pub fn unanswered(&self) -> Range<u64> {
         self.first + u64::from(self.answered)..self.first + u64::from(self.job.count)
     }
@@ -67,6 +92,8 @@ impl Sent {
 pub(super) struct InFlight {
     /// In the order in which they were sent; the worker does them in that order.
     pub sent: VecDeque<Sent>,
+    /// How many tasks that is. A chunk counts as one.
+    pub load: usize,
     /// The number of the next item to be sent.
     pub next: u64,
     /// How many items it may still be sent (`maxtasksperchild`).
@@ -78,6 +105,7 @@ impl InFlight {
         let (first, count) = (self.next, u64::from(job.count));
         self.next += count;
         self.tasks_left -= count;
+        self.load += if job.chunk { 1 } else { job.count as usize };
         self.sent.push_back(Sent {
             job,
             first,
@@ -104,8 +132,12 @@ impl InFlight {
     /// The first unanswered items, all of one job, are answered. Returns where their results go.
     pub fn answer(&mut self, count: u32) -> Result<(Arc<ResultHandler>, usize), Damaged> {
         let sent = self.sent.front_mut().ok_or(Damaged)?;
-        let index = sent.job.index + sent.answered as usize;
+        if !sent.job.chunk && count > 1 {
+            return Err(Damaged); // each task is answered by itself
+        }
+        let (index, load) = (sent.job.index + sent.answered as usize, sent.load());
         sent.answered += count;
+        self.load -= load - sent.load();
         if sent.answered < sent.job.count {
             return Ok((sent.job.handler.clone(), index));
         }
@@ -125,6 +157,7 @@ impl InFlight {
                 self.sent.pop_back();
             }
         }
+        self.load = self.sent.iter().map(Sent::load).sum();
         self.tasks_left += jobs.iter().map(|job| u64::from(job.count)).sum::<u64>();
         Ok(jobs)
     }

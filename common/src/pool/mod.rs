@@ -14,13 +14,12 @@ use crate::os::Owner;
 use crate::spawn::{self, Call};
 use crate::timeline;
 use collector::Shared;
-use handles::{ResultHandler, Results};
+use handles::{ResultHandler, Results, TOGETHER};
 use items::{Packed, push_item};
-use job::Job;
+use job::{Args, Job};
 use output::Output;
 use std::cell::Cell;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use system::bell;
 
@@ -111,8 +110,8 @@ pub struct Pool {
     processes: usize,
     /// It belongs to a [`ClosedPool`].
     closed: bool,
-    /// How many calls of `apply_async` there were.
-    applied: AtomicUsize,
+    /// The next task's number, and its handler.
+    applied: Mutex<(usize, Arc<ResultHandler>)>,
     owner: Owner,
 }
 
@@ -201,7 +200,7 @@ impl PoolBuilder {
             threads: Vec::new(),
             processes,
             closed: false,
-            applied: AtomicUsize::new(0),
+            applied: Mutex::new((0, ResultHandler::new(Results::tasks()))),
             owner: Owner::me(),
         };
         pool.start(self.initializer)?;
@@ -252,13 +251,27 @@ impl Pool {
     ///
     /// Errors are reported by [`AsyncResult::get`] or, if the handle is dropped first, by [`ClosedPool::join`].
     pub fn apply_async<A: Message, R: Message>(&self, f: fn(A) -> R, arg: A) -> AsyncResult<R> {
-        let handler = ResultHandler::new(Results::One(None));
-        let number = self.applied.fetch_add(1, Relaxed); // a single result needs no index; this number is for the timeline
-        self.submit(f, pack_one(&arg), number, 1, &handler);
+        let (task, handler) = self.next_task();
+        self.submit(f, pack_one(&arg), task, 1, &handler);
         AsyncResult {
             handler,
+            task,
             read: Results::value,
         }
+    }
+
+    /// The number of a task, and where its result goes.
+    fn next_task(&self) -> (usize, Arc<ResultHandler>) {
+        if !self.owner.is_me() {
+            return (0, ResultHandler::new(Results::tasks())); // the lock may be held forever
+        }
+        let mut applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = applied.clone();
+        applied.0 += 1;
+        if applied.0 % TOGETHER == 0 {
+            applied.1 = ResultHandler::new(Results::tasks());
+        }
+        next
     }
 
     /// Calls `f` with every item, in chunks of a size that suits their number, and waits for all results, in order.
@@ -313,7 +326,7 @@ impl Pool {
                 Ok(())
             });
             if next > first {
-                self.submit(f, Ok(chunk.into()), first, (next - first) as u32, &handler);
+                self.submit(f, Ok(Packed::take(&mut chunk)), first, (next - first) as u32, &handler);
             }
             // The chunk ends before an item that cannot be encoded, and the next one begins behind it.
             if let Err(error) = packed {
@@ -323,6 +336,7 @@ impl Pool {
         }
         AsyncResult {
             handler,
+            task: 0,
             read: Results::values,
         }
     }
@@ -331,7 +345,7 @@ impl Pool {
     fn submit<A: Message, R: Message>(
         &self,
         f: fn(A) -> R,
-        items: Result<Packed, Error>,
+        items: Result<Args, Error>,
         index: usize,
         count: u32,
         handler: &Arc<ResultHandler>,
@@ -345,6 +359,7 @@ impl Pool {
                 handler: handler.clone(),
                 index,
                 count,
+                chunk: count > 1,
                 deliveries: 0,
             })
         });
@@ -352,7 +367,9 @@ impl Pool {
             Ok(job) => self.shared.submit(job),
             Err(error) => {
                 let mut refused = Output::default();
-                refused.completions.push((handler.clone(), index, count, Err(error)));
+                refused
+                    .completions
+                    .push((handler.clone(), index, count, Err(error.into())));
                 refused.flush(&self.shared.unobserved);
             }
         }
@@ -458,7 +475,7 @@ thread_local! {
 
 /// Packs the only item of a task.
 #[inline]
-fn pack_one<T: Message>(arg: &T) -> Result<Packed, Error> {
+fn pack_one<T: Message>(arg: &T) -> Result<Args, Error> {
     let mut bytes = BUFFER.try_with(Cell::take).unwrap_or_default(); // a thread that is ending has none any more
     let packed = pack(&mut bytes, arg).map(|()| Packed::take(&mut bytes)); // in any case, nothing is left in it
     let _ = BUFFER.try_with(|buffer| buffer.set(bytes));

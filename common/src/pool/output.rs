@@ -7,7 +7,7 @@ use crate::error::Error;
 use std::sync::Arc;
 
 /// Where an outcome goes: a handler, and the place of the first item there; how many items it is of; and the outcome.
-type Completion = (Arc<ResultHandler>, usize, u32, Result<Packed, Error>);
+type Completion = (Arc<ResultHandler>, usize, u32, Result<Packed, Box<Error>>);
 
 #[derive(Default)]
 pub(super) struct Output {
@@ -23,19 +23,18 @@ impl Output {
         for worker in self.bells.drain(..) {
             let _ = worker.bell.ring(); // a worker that cannot be rung is dead: its supervisor sees it
         }
-        let mut wake: Vec<Arc<ResultHandler>> = Vec::new();
+        let mut wake = Vec::new();
         for (handler, index, count, outcome) in self.completions.drain(..) {
             let outcome = outcome.map_err(|error| {
                 Box::new(Failure {
-                    error,
+                    error: *error,
                     count,
                     unobserved: Some(unobserved.clone()),
                 })
             });
-            if handler.deliver(index, count, outcome) {
-                wake.push(handler);
-            }
+            let waited_for = handler.deliver(index, count, outcome);
+            wake.extend(waited_for.map(|task| (handler, task)));
         }
-        wake.iter().for_each(|handler| handler.wake());
+        wake.into_iter().for_each(|(handler, task)| handler.wake(task));
     }
 }

@@ -42,7 +42,7 @@ const STRIKES: u32 = 120;
 /// Before a worker is replaced that has ended without a task, though it was ready.
 const PAUSE_AFTER_NOTHING: Duration = Duration::from_millis(100);
 
-/// A worker whose depth is n times this gets n jobs in a row, because they are neighbours in memory.
+/// A worker whose depth is n times this gets n tasks in a row, because they are neighbours in memory.
 const RUN: usize = 16;
 
 /// The load of a worker that cannot take a job.
@@ -52,7 +52,7 @@ const CANNOT_TAKE: usize = usize::MAX;
 pub(super) struct Queue {
     jobs: VecDeque<Job>,
     pub slots: Vec<Slot>,
-    /// While jobs are dispatched: for each worker, how many jobs are in flight. (In one place, since the least is looked for each time.)
+    /// While jobs are dispatched: for each worker, how many tasks are in flight. (In one place, since the least is looked for each time.)
     loads: Vec<usize>,
     /// For each worker, its strikes since one was ready last.
     strikes: Vec<u32>,
@@ -85,10 +85,12 @@ impl Queue {
     /// Takes jobs in, which are dispatched later. Returns false if there are none.
     pub fn push(&mut self, jobs: &mut VecDeque<Job>, out: &mut Output) -> bool {
         let some = !jobs.is_empty();
-        if self.jobs.is_empty() {
-            std::mem::swap(&mut self.jobs, jobs);
-        } else {
-            self.jobs.append(jobs);
+        match self.jobs.back_mut() {
+            None => std::mem::swap(&mut self.jobs, jobs),
+            Some(last) => {
+                let added = jobs.front().is_some_and(|first| last.add(first));
+                self.jobs.extend(jobs.drain(..).skip(usize::from(added)));
+            }
         }
         let over = self.shutting_down.then_some(Error::Terminated);
         if let Some(error) = self.failed.clone().or(over) {
@@ -105,21 +107,26 @@ impl Queue {
         self.loads.clear();
         self.loads.extend(self.slots.iter().map(load));
         while let Some(job) = self.jobs.front() {
-            if job.count > 1 {
+            let function = job.function;
+            if job.chunk {
                 self.split_jobs(self.idle());
             }
-            let Some((worker, run)) = self.choose() else { break };
+            let Some((worker, full)) = self.choose() else { break };
             let slot = &mut self.slots[worker];
-            for _ in 0..run {
+            loop {
                 self.loads[worker] = CANNOT_TAKE;
                 if !slot.can_take() || !self.jobs.front().is_some_and(|job| slot.has_room(job)) {
                     break;
                 }
                 let Some(job) = self.jobs.pop_front() else { break };
                 self.newest = self.newest.max(job.sequence);
-                let rest = slot.send(job, self.newest);
+                let rest = slot.send(job, self.newest, full - slot.in_flight.load);
                 rest.into_iter().for_each(|job| self.jobs.push_front(job));
                 self.loads[worker] = load(slot);
+                let alike = |job: &Job| job.function == function && job.items.len() <= INLINE;
+                if slot.in_flight.load >= full || !self.jobs.front().is_some_and(alike) {
+                    break;
+                }
             }
             slot.publish(out);
         }
@@ -129,21 +136,18 @@ impl Queue {
         self.slots.iter().filter(|slot| load(slot) == 0).count()
     }
 
-    /// The worker with the fewest jobs in flight, if it may have more, and how many in a row: some, if it has many already, as
-    /// they are neighbours in memory.
+    /// The worker with the fewest tasks in flight, if it may have more, and how many it is to have then: some more, if these are
+    /// many already.
     fn choose(&self) -> Option<(usize, usize)> {
         let (worker, &load) = self.loads.iter().enumerate().min_by_key(|&(_, load)| load)?;
         let job = self.jobs.front()?;
-        let small = |job: &Job| job.items.len() <= INLINE;
         let first = self.slots[worker].in_flight.function().unwrap_or(job.function);
         let depth = self.depths.get(job.function).min(self.depths.get(first));
-        let limit = if small(job) { depth } else { 1 };
+        let limit = if job.items.len() <= INLINE { depth } else { 1 };
         if load >= limit {
             return None;
         }
-        let run = (limit / RUN).clamp(1, load.clamp(1, limit - load));
-        let alike = |it: &&Job| it.function == job.function && small(it);
-        Some((worker, self.jobs.iter().take(run).take_while(alike).count().max(1)))
+        Some((worker, load + (limit / RUN).clamp(1, load.clamp(1, limit - load))))
     }
 
     /// Reads what all workers have written. Returns false if there was nothing.
@@ -199,7 +203,7 @@ impl Queue {
             };
             let depth = self.depths.get(function);
             // What is done in no time need not be moved.
-            if slot.in_flight.sent.len() > depth || depth <= FEW && slot.is_overtaken(newest, places) {
+            if slot.in_flight.load > depth || depth <= FEW && slot.is_overtaken(newest, places) {
                 jobs.append(&mut slot.recall());
                 slot.pause();
             }
@@ -330,14 +334,18 @@ impl Queue {
 
 /// Fails the items of a job that are not `answered`.
 fn fail(job: Job, answered: u32, error: &Error, out: &mut Output) {
-    let (first, count) = (job.index + answered as usize, job.count - answered);
-    out.completions.push((job.handler, first, count, Err(error.clone())));
+    let each = if job.chunk { job.count - answered } else { 1 };
+    for number in (answered..job.count).step_by(each.max(1) as usize) {
+        let index = job.index + number as usize;
+        out.completions
+            .push((job.handler.clone(), index, each, Err(error.clone().into())));
+    }
 }
 
-/// How many jobs are in flight to a worker that can take more.
+/// How many tasks are in flight to a worker that can take more. (A chunk counts as one.)
 fn load(slot: &Slot) -> usize {
     if slot.can_take() {
-        slot.in_flight.sent.len()
+        slot.in_flight.load
     } else {
         CANNOT_TAKE
     }

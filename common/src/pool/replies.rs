@@ -1,6 +1,6 @@
 //! What a worker says: read from its ring, and checked, word by word.
 //!
-//! Values of the job that is due come many at a time. Anything else comes alone; large values in pieces, as there is room in the
+//! Values of the chunk that is due come many at a time. Anything else comes alone; large values in pieces, as there is room in the
 //! ring.
 
 use super::items::{Items, Packed};

@@ -6,18 +6,18 @@
 //! only reads the other's. The writer moves `tail`, beyond which nothing is valid; the reader moves `head`, before which there
 //! is room again.
 //!
-//! **A task** is a header of [`TASK_WORDS`] words and its items; if these are too long ([`INLINE`]), they follow in pieces, as
-//! there is room, and until all of them have been sent, nothing is taken back. The worker claims each item (see `claim`)
-//! before it calls the function. A header with no items is the last one: the worker is to end.
+//! **A job**, some short tasks or a chunk, is a header of [`TASK_WORDS`] words and its items; if these are too long ([`INLINE`]),
+//! they follow in pieces, as there is room, and until all of them have been sent, nothing is taken back. The worker claims each
+//! item (see `claim`) before it calls the function. A header with no items is the last one: the worker is to end.
 //!
-//! **A result** is one word, which names kind, item and length, and what belongs to that: the values of some consecutive items
-//! of one task, or why an item has none. A larger value follows in pieces, as there is room. Before the next item is claimed, a
-//! value is published, or kept where the pool finds it if the worker dies. So a worker that dies has started at most one item
-//! that it has not answered.
+//! **A result** is one word, which names kind, item and length, and what belongs to that: a task's value, the values of some
+//! consecutive items of a chunk, or why an item has none. A larger value follows in pieces, as there is room. Before the next
+//! item is claimed, a value is published, or kept where the pool finds it if the worker dies. So a worker that dies has started
+//! at most one item that it has not answered.
 //!
-//! **Values are kept** in the ring itself, behind its tail, because publishing each value of a chunk would cost more than a short
-//! call. `Page::kept` says that there is a result; it grows with each value, and is whole at any moment: first the bytes are
-//! written, then the head, which says how many there are. After a death it is published for the worker ([`publish_kept`]).
+//! **A chunk's values are kept** in the ring itself, behind its tail, because publishing each of them would cost more than a
+//! short call. `Page::kept` says that there is a result; it grows with each value, and is whole at any moment: first the bytes
+//! are written, then the head, which says how many there are. After a death it is published for the worker ([`publish_kept`]).
 //!
 //! **Nobody spins, nobody misses a wake-up.** A side that finds nothing to read yields once and looks again; then it sets a
 //! flag that it is asleep, looks a last time, and waits for its bell ([`wait`]). The side that has published something looks
@@ -266,7 +266,7 @@ pub(super) fn wait(
     }
 }
 
-/// The head of a task: calls of one function, with consecutive items.
+/// The head of a job: calls of one function, with consecutive items.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct TaskHeader {
     /// The first item's number. A worker's items are numbered from 0 on.
@@ -276,6 +276,8 @@ pub(super) struct TaskHeader {
     pub count: u32,
     /// What the caller calls the first item, for the timeline.
     pub label: u32,
+    /// Values may be kept. Otherwise each is published at once.
+    pub chunk: bool,
     /// Bytes of all items.
     pub length: u64,
 }
@@ -292,7 +294,8 @@ impl TaskHeader {
             function: CodeRef(words[1]),
             count: words[2] as u32,
             label: (words[2] >> 32) as u32,
-            length: words[3],
+            chunk: words[3] & 1 == 1,
+            length: words[3] >> 1,
         };
         (header.to_words().last() == words.last())
             .then_some(header)
@@ -302,7 +305,12 @@ impl TaskHeader {
     /// The last one is a checksum: not against malice, but against chance.
     fn to_words(self) -> [u64; TASK_WORDS as usize] {
         let numbers = u64::from(self.count) | u64::from(self.label) << 32;
-        let [a, b, c, d] = [self.first, self.function.0, numbers, self.length];
+        let [a, b, c, d] = [
+            self.first,
+            self.function.0,
+            numbers,
+            self.length << 1 | u64::from(self.chunk),
+        ];
         let check = [a, b, c, d].into_iter().fold(0x9e37_79b9_7f4a_7c15, |mix: u64, word| {
             (mix ^ word).wrapping_mul(0xff51_afd7_ed55_8ccd).rotate_left(31)
         });

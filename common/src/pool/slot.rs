@@ -71,8 +71,10 @@ impl Slot {
     pub fn is_overtaken(&self, newest: u64, places: u64) -> bool {
         let Some(link) = &self.link else { return false };
         let started = link.page.next.load(Acquire);
-        let waiting = self.in_flight.sent.iter().find(|sent| sent.first >= started);
-        waiting.is_some_and(|it| newest > it.job.sequence + places && newest > it.newest + 1)
+        let waits = |sent: &&Sent| sent.first >= started || !sent.job.chunk && sent.unanswered().end > started;
+        let waiting = self.in_flight.sent.iter().find(waits);
+        let sequence = |sent: &Sent| sent.job.sequence + started.saturating_sub(sent.first);
+        waiting.is_some_and(|it| newest > sequence(it) + places && newest > it.newest + 1)
     }
 
     /// Is there room for a job? If not, it takes no other one until there is.
@@ -93,16 +95,18 @@ impl Slot {
         room >= needed
     }
 
-    /// Writes a job, for which there is room. Returns the items that exceed what the worker may still be given. `newest`: see
-    /// [`Sent`].
-    pub fn send(&mut self, mut job: Job, newest: u64) -> Option<Job> {
-        let left = self.in_flight.tasks_left;
-        let rest = (u64::from(job.count) > left).then(|| job.split_off(left as u32));
+    /// Writes a job, for which there is room. Returns what exceeds a `run` of tasks, or what the worker may still be given.
+    /// `newest`: see [`Sent`].
+    pub fn send(&mut self, mut job: Job, newest: u64, run: usize) -> Option<Job> {
+        let run = if job.chunk { u64::MAX } else { run as u64 };
+        let most = run.min(self.in_flight.tasks_left);
+        let rest = (u64::from(job.count) > most).then(|| job.split_off(most as u32));
         let header = TaskHeader {
             first: self.in_flight.next,
             function: job.function,
             count: job.count,
             label: job.index as u32,
+            chunk: job.chunk,
             length: job.items.len() as u64,
         };
         if let Some(link) = &self.link {
@@ -142,7 +146,7 @@ impl Slot {
         let Some(link) = self.link.as_ref().filter(|_| waits || self.has_written()).cloned() else {
             return false;
         };
-        let (function, before) = (self.in_flight.function(), self.in_flight.sent.len());
+        let (function, before) = (self.in_flight.function(), self.in_flight.load);
         let mut collect = || -> Result<bool, Damaged> {
             let read = self.read(&link, out)?;
             let written = self.upload()?;
@@ -155,7 +159,7 @@ impl Slot {
             self.expel();
             return true;
         };
-        let left = self.in_flight.sent.len();
+        let left = self.in_flight.load;
         if let Some(function) = function.filter(|_| left < before) {
             depths.adapt(function, before - left, left, &link.page.took);
         }
@@ -186,7 +190,7 @@ impl Slot {
     }
 
     /// Records the outcome of the items that are due.
-    fn answer(&mut self, count: u32, outcome: Result<Packed, Error>, out: &mut Output) -> Result<(), Damaged> {
+    fn answer(&mut self, count: u32, outcome: Result<Packed, Box<Error>>, out: &mut Output) -> Result<(), Damaged> {
         if self.upload.is_some() {
             return Err(Damaged); // it cannot have all of the items yet
         }
@@ -203,7 +207,7 @@ impl Slot {
             Kind::Error => {
                 let error: RemoteError = postcard::from_bytes(&content).map_err(|_| Damaged)?;
                 let error = Error::remote(error, &format!("a task of {}", link.name));
-                self.answer(1, Err(error), out)?;
+                self.answer(1, Err(error.into()), out)?;
             }
             Kind::Value => {
                 let count = count_values(&content, self.in_flight.due())?;

@@ -62,11 +62,13 @@ pub(super) struct Worker<'a> {
     pool_bell: &'a Ringer,
     tasks: Reader,
     results: Writer,
-    /// Values of the current task that are kept (see `ring`), and perhaps one more.
+    /// Values of the current chunk that are kept (see `ring`), and perhaps one more.
     values: Vec<u8>,
     /// Nothing was claimed since something was passed over. Then the pool is rung before each sleep: see `ring`.
     passed_over: bool,
     owner: Owner,
+    /// How many items of the current job it has not claimed.
+    left: u64,
     /// When it last rang (and wrote `took`), or had nothing to do.
     told_at: Instant,
 }
@@ -82,6 +84,7 @@ impl<'a> Worker<'a> {
             values: Vec::new(),
             passed_over: false,
             owner: Owner::me(),
+            left: 0,
             told_at: Instant::now(),
         }
     }
@@ -162,7 +165,12 @@ impl<'a> Worker<'a> {
             if self.passed_over {
                 break; // it was taken back, and so was everything after it
             }
-            span.get_or_insert_with(|| timeline::task(task.label)).begun(number);
+            self.left = u64::from(task.count) - number;
+            let (task_number, begun) = match task.chunk {
+                true => (task.label, number),
+                false => (task.label.wrapping_add(number as u32 - 1), 1),
+            };
+            span.get_or_insert_with(|| timeline::task(task_number)).begun(begun);
             // SAFETY: it came from this process's parent, which runs the same program; the header's check is right.
             let call = |value: &mut Vec<u8>| unsafe { function::run(task.function, arg, value) };
             let start = self.values.len();
@@ -170,7 +178,7 @@ impl<'a> Worker<'a> {
                 first = item; // of those that are kept
             }
             let outcome = push_item(&mut self.values, call);
-            if number == u64::from(task.count) {
+            if self.left == 0 || !task.chunk {
                 span = None;
             }
             self.leave_copy();
@@ -183,6 +191,9 @@ impl<'a> Worker<'a> {
                     self.values.clear();
                 }
                 Err(error) => self.send_error(Kind::Error, item, &error)?,
+            }
+            if !task.chunk {
+                self.publish_values()?;
             }
         }
         self.publish_values()
@@ -221,7 +232,7 @@ impl<'a> Worker<'a> {
 
     /// Lets the pool see what was written.
     fn publish(&mut self) -> io::Result<()> {
-        if matches!(self.tasks.available(&self.page.tasks), Ok(0)) {
+        if self.left == 0 && matches!(self.tasks.available(&self.page.tasks), Ok(0)) {
             self.tell_time();
         }
         self.results.publish(&self.page.results);

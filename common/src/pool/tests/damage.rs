@@ -175,7 +175,8 @@ fn run(seed: u64, seen: &mut Seen) {
     let mut may_hang = !in_task;
     let mut times = 1 + rng.below(3);
     let start = rng.below(30);
-    let mut world = World::new(rng, workers, u64::MAX, 60);
+    let ahead = rng.pick(&[2, 64]);
+    let mut world = World::new(rng, workers, u64::MAX, 60, ahead);
     let mut victim = false;
     for event in 0..60 {
         if world.rng.one_in(12) || event == 5 {
@@ -254,14 +255,24 @@ fn whatever_a_worker_writes_into_its_page_harms_at_most_one_item() {
 
 /// A worker that is ready, and has begun the first of two items, if there is `something_due`.
 fn worker_at_work(something_due: bool) -> World {
-    let mut world = World::new(Rng(0), 1, u64::MAX, 60);
+    worker_with(if something_due { &[2] } else { &[] })
+}
+
+/// With so many tasks ahead, several travel together.
+const AHEAD: usize = 64;
+
+/// A worker that is ready, and has begun the first of what was submitted together.
+fn worker_with(jobs: &[usize]) -> World {
+    let mut world = World::new(Rng(0), 1, u64::MAX, 60, AHEAD);
     while !world.shared.queue().slot(0).ready {
         world.advance(0);
         world.collect();
     }
     while world.collect() {}
-    if something_due {
-        world.submit_items(2);
+    if !jobs.is_empty() {
+        world.wake_collector();
+        jobs.iter().for_each(|&count| world.submit_items(count));
+        world.ring();
         while !world.workers[0].as_ref().unwrap().is_in_task() {
             world.advance(0);
         }
@@ -271,20 +282,25 @@ fn worker_at_work(something_due: bool) -> World {
 
 /// Was it ended because it had written these words as results?
 fn is_ended_for(words: &[u64], something_due: bool) -> bool {
-    let mut world = worker_at_work(something_due);
-    taint(&world);
+    is_ended(&mut worker_at_work(something_due), words)
+}
+
+fn is_ended(world: &mut World, words: &[u64]) -> bool {
+    taint(world);
     let link = world.workers[0].as_ref().unwrap().link.clone();
     let ring = &link.page.results;
     let tail = ring.tail.load(Relaxed);
     (tail..).zip(words).for_each(|(at, &word)| ring.write(at, word));
     ring.tail.store(tail + words.len() as u64, Relaxed);
     world.ring();
-    link.process.killed.load(Relaxed)
+    let ended = link.process.killed.load(Relaxed);
+    assert!(!ended || world.answer_all(check) && world.record.unanswered() == 0);
+    ended
 }
 
 #[test]
 fn a_worker_that_answers_before_it_has_all_arguments_is_ended() {
-    let mut world = World::new(Rng(0), 1, u64::MAX, 60);
+    let mut world = World::new(Rng(0), 1, u64::MAX, 60, AHEAD);
     while !world.shared.queue().slot(0).ready {
         world.advance(0);
         world.collect();
@@ -342,6 +358,18 @@ fn a_worker_that_says_what_is_not_due_is_ended() {
             "{kind:?}, with nothing to do"
         );
     }
+    // Tasks that travel together are no chunk. (The first ones do not yet.)
+    let mut world = worker_with(&[1; 16]);
+    while world.shared.queue().slot(0).unanswered()[0].len() < 2 {
+        world.advance(0);
+        world.ring();
+    }
+    let due = world.shared.queue().slot(0).unanswered()[0].start as u64;
+    let two_at_once = [reply(Kind::Value, due, 8), 0];
+    assert!(
+        is_ended(&mut world, &two_at_once),
+        "it answers two tasks in one message"
+    );
     // At once, however much is announced: it would swallow what comes behind it.
     let endless = |kind| [reply(kind, 0, ENDLESS as usize), u64::MAX];
     for kind in [Kind::Started, Kind::Ready, Kind::Fatal] {

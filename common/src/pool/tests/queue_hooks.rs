@@ -1,7 +1,9 @@
 //! What tests see of a queue.
 
 use super::Queue;
+use crate::os::CodeRef;
 use crate::pool::slot::Slot;
+use crate::sync::AtomicU64;
 use std::ops::Range;
 
 impl Queue {
@@ -27,6 +29,15 @@ impl Queue {
             self.jobs.iter().is_sorted_by_key(|job| job.order()),
             "jobs wait out of order"
         );
+    }
+
+    /// The function was very quick several times in a row, or slow twice.
+    pub fn learn(&mut self, quick: bool) {
+        let (times, took, left) = if quick { (5, 1, 0) } else { (2, 1_000_000_000, 1) };
+        for _ in 0..times {
+            let took = AtomicU64::new(took);
+            self.depths.adapt(CodeRef::default(), 1_000, left, &took);
+        }
     }
 
     /// No worker is idle while a job waits, or while another one was sent items that it cannot start at once.

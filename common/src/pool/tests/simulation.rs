@@ -33,7 +33,8 @@ fn run(seed: u64) {
         u64::MAX
     };
     let load = rng.pick(&[6, 20, 60]); // much to do, or little
-    let mut world = World::new(rng, workers, max_tasks, 12);
+    let ahead = rng.pick(&[2, 64]); // with more, several travel together
+    let mut world = World::new(rng, workers, max_tasks, 12, ahead);
     for _ in 0..400 {
         let worker = world.rng.below(workers);
         if world.rng.one_in(load) {
@@ -79,7 +80,7 @@ fn every_item_is_done_once_whatever_the_order_of_events() {
 
 /// A pool of workers that are ready, whose collector sleeps.
 fn world(workers: usize) -> World {
-    let mut world = World::new(Rng(0), workers, u64::MAX, 12);
+    let mut world = World::new(Rng(0), workers, u64::MAX, 12, 2);
     (0..workers).for_each(|worker| get_ready(&mut world, worker));
     while world.collect() {}
     world
@@ -153,6 +154,62 @@ fn tasks_are_dispatched_in_order_and_what_comes_back_goes_to_the_front() {
 }
 
 #[test]
+fn short_tasks_travel_together_and_remain_tasks_of_their_own() {
+    let mut world = world(1);
+    for count in [1, 1, 1, 2] {
+        world.wake_collector();
+        (0..count).for_each(|_| world.submit_items(1));
+        world.ring();
+    }
+    let queue = world.shared.queue();
+    assert_eq!(queue.slot(0).unanswered(), [0..1, 1..2]);
+    assert_eq!(queue.waiting(), vec![2..5; 1], "one job, to which others were added");
+    drop(queue);
+    for item in 0..5 {
+        assert_eq!(start_item(&mut world, 0), item);
+        finish_item(&mut world, 0);
+        world.ring();
+        assert_eq!(world.record.items()[item], Item::Delivered, "as soon as it is done");
+    }
+    world.finish();
+}
+
+/// What is sent to the other worker after a task that has become slow, and has one of the same `size` behind it.
+fn behind_a_slow_task(size: usize) -> Vec<usize> {
+    let mut world = world(2);
+    world.shared.queue().learn(true);
+    world.wake_collector();
+    (0..8).for_each(|_| world.submit_large(1, size));
+    world.ring();
+    assert!(places(&world).0[1].ends_with(&[6, 7]));
+    for (worker, done, slow) in [(1, vec![1, 3], 6), (0, vec![0, 2, 4], 5)] {
+        for item in done {
+            assert_eq!(start_item(&mut world, worker), item);
+            finish_item(&mut world, worker);
+        }
+        assert_eq!(start_item(&mut world, worker), slow);
+    }
+    world.ring();
+    world.shared.queue().learn(false);
+    (0..20).for_each(|_| world.submit_large(1, size));
+    world.ring();
+    for _ in 0..10 {
+        finish_item(&mut world, 0);
+        world.ring();
+        start_item(&mut world, 0);
+    }
+    places(&world).0[1].clone()
+}
+
+#[test]
+fn a_task_that_later_ones_overtake_is_moved_even_from_the_middle_of_a_job() {
+    for (size, what) in [(40, "alone"), (3, "together with that")] {
+        let left = behind_a_slow_task(size);
+        assert!(!left.contains(&7), "{what}, 7 waits behind 6: {left:?}");
+    }
+}
+
+#[test]
 fn whatever_is_not_answered_fails_when_a_pool_is_terminated() {
     let mut world = world(1);
     world.submit_items(1);
@@ -175,7 +232,7 @@ fn whatever_is_not_answered_fails_when_a_pool_is_terminated() {
 
 #[test]
 fn a_pool_whose_workers_never_get_ready_gives_up() {
-    let mut world = World::new(Rng(0), 2, u64::MAX, 12);
+    let mut world = World::new(Rng(0), 2, u64::MAX, 12, 2);
     world.submit_items(3);
     let error = || Error::Terminated; // whatever it is
     let mut pauses = Vec::new();

@@ -7,7 +7,7 @@ use crate::os::{CodeRef, Exit, Page, SharedPage};
 use crate::pool::claim::claim;
 use crate::pool::collector::Shared;
 use crate::pool::handles::{ResultHandler, Results};
-use crate::pool::items::{Items, push_item};
+use crate::pool::items::{Items, Packed, push_item};
 use crate::pool::job::Job;
 use crate::pool::output::Output;
 use crate::pool::ring::{
@@ -184,10 +184,11 @@ fn job(record: &Arc<Record>, count: usize, size: usize) -> Job {
     Job {
         sequence: 0,
         function: CodeRef::default(),
-        items: items.into(),
+        items: Packed::take(&mut items),
         handler: record.results.clone(),
         index: first,
         count: count as u32,
+        chunk: count > 1,
         deliveries: 0,
     }
 }
@@ -423,7 +424,7 @@ impl FakeWorker {
                 };
                 *at = items.len() - args.0.len();
                 *number += 1;
-                let more = *number < task.count;
+                let more = *number < task.count && task.chunk;
                 if rng.one_in(30) {
                     let error = RemoteError::Panic("a message".to_owned(), None);
                     self.publish_values();
@@ -559,11 +560,11 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Its workers are yet to be started.
-    pub fn new(rng: Rng, workers: usize, max_tasks: u64, large: usize) -> World {
+    /// Its workers are yet to be started. `ahead`: how many tasks each is sent.
+    pub fn new(rng: Rng, workers: usize, max_tasks: u64, large: usize, ahead: usize) -> World {
         World {
             rng,
-            shared: Shared::new(workers, max_tasks, 2, bell().unwrap()),
+            shared: Shared::new(workers, max_tasks, ahead, bell().unwrap()),
             workers: (0..workers).map(|_| None).collect(),
             record: Arc::new(Record::new()),
             max_tasks,
@@ -655,6 +656,13 @@ impl World {
         state.unfinished = None;
     }
 
+    /// The collector has looked for something to do, and will do so again.
+    pub fn wake_collector(&mut self) {
+        self.rung = true;
+        self.collect(); // it wakes up
+        self.collect();
+    }
+
     /// Somebody rings for the collector, who looks until there is nothing more.
     pub fn ring(&mut self) {
         self.rung = true;
@@ -700,6 +708,15 @@ impl World {
         for _ in 0..jobs {
             let job = self.job();
             self.shared.submit(job);
+        }
+        if self.rng.one_in(4) {
+            self.submit_tasks(); // which travel together, unless the collector sleeps
+        }
+    }
+
+    fn submit_tasks(&mut self) {
+        for _ in 0..self.rng.below(12) {
+            self.submit_items(1);
         }
     }
 

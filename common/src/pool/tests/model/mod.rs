@@ -14,6 +14,7 @@
 
 use super::super::collector::Shared;
 use super::super::depth::FEW;
+use super::super::handles::{ResultHandler, Results};
 use super::super::ring::Kind;
 use super::super::supervisor::supervise;
 use super::super::system::Link;
@@ -25,8 +26,8 @@ use loom::thread;
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use sync::{AtomicU64, Death, STEPS};
 use system::{Process, Ringer, Sleeper, bell};
@@ -146,7 +147,7 @@ impl Model {
             threads: Vec::new(),
             processes: workers,
             closed: false,
-            applied: AtomicUsize::new(0),
+            applied: Mutex::new((0, ResultHandler::new(Results::tasks()))),
             owner: Owner::me(),
         };
         Model {
