@@ -653,7 +653,7 @@ fn b29_terminate_with_10_000_endless_tasks_returns_promptly_and_so_does_every_ge
     });
 }
 
-fn park_for_ever(_: u32) {
+fn park_forever(_: u32) {
     loop {
         thread::park();
     }
@@ -663,8 +663,8 @@ fn park_for_ever(_: u32) {
 fn b29_tasks_that_travel_together_are_terminated_one_by_one() {
     let _careful = careful(30);
     let pool = Pool::new(2).unwrap();
-    let tasks: Vec<_> = (0..10_000).map(|i| pool.apply_async(park_for_ever, i)).collect();
-    let map = pool.map_async(park_for_ever, 0..100);
+    let tasks: Vec<_> = (0..10_000).map(|i| pool.apply_async(park_forever, i)).collect();
+    let map = pool.map_async(park_forever, 0..100);
     pool.terminate();
     for task in tasks {
         assert!(matches!(task.get(), Err(Error::Terminated)));

@@ -71,9 +71,7 @@ impl Shared {
         let mut inbox = self.lock_inbox();
         job.sequence = inbox.sequence;
         inbox.sequence += 1;
-        if !inbox.jobs.back_mut().is_some_and(|last| last.add(&job)) {
-            inbox.jobs.push_back(job);
-        }
+        job.push_to(&mut inbox.jobs);
         let collector_sleeps = inbox.collector_sleeps;
         drop(inbox);
         if collector_sleeps {

@@ -32,8 +32,15 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// Puts it behind `jobs`, or adds its tasks to those of the last one.
+    pub fn push_to(self, jobs: &mut VecDeque<Job>) {
+        if !jobs.back_mut().is_some_and(|last| last.add(&self)) {
+            jobs.push_back(self);
+        }
+    }
+
     /// Adds tasks that were submitted right after these, if they are alike and short.
-    pub fn add(&mut self, next: &Job) -> bool {
+    fn add(&mut self, next: &Job) -> bool {
         let follows = self.index + self.count as usize == next.index && Arc::ptr_eq(&self.handler, &next.handler);
         let alike = self.function == next.function && !self.chunk && !next.chunk;
         let added = follows && alike && self.items.append(&next.items);
@@ -105,13 +112,14 @@ impl InFlight {
         let (first, count) = (self.next, u64::from(job.count));
         self.next += count;
         self.tasks_left -= count;
-        self.load += if job.chunk { 1 } else { job.count as usize };
-        self.sent.push_back(Sent {
+        let sent = Sent {
             job,
             first,
             newest,
             answered: 0,
-        });
+        };
+        self.load += sent.load();
+        self.sent.push_back(sent);
     }
 
     /// How many items it has not answered.

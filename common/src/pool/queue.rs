@@ -85,12 +85,10 @@ impl Queue {
     /// Takes jobs in, which are dispatched later. Returns false if there are none.
     pub fn push(&mut self, jobs: &mut VecDeque<Job>, out: &mut Output) -> bool {
         let some = !jobs.is_empty();
-        match self.jobs.back_mut() {
-            None => std::mem::swap(&mut self.jobs, jobs),
-            Some(last) => {
-                let added = jobs.front().is_some_and(|first| last.add(first));
-                self.jobs.extend(jobs.drain(..).skip(usize::from(added)));
-            }
+        if self.jobs.is_empty() {
+            std::mem::swap(&mut self.jobs, jobs);
+        } else {
+            jobs.drain(..).for_each(|job| job.push_to(&mut self.jobs));
         }
         let over = self.shutting_down.then_some(Error::Terminated);
         if let Some(error) = self.failed.clone().or(over) {

@@ -258,7 +258,7 @@ fn worker_at_work(something_due: bool) -> World {
     worker_with(if something_due { &[2] } else { &[] })
 }
 
-/// With so many tasks ahead, several travel together.
+/// How many tasks are sent ahead: enough for several to travel together.
 const AHEAD: usize = 64;
 
 /// A worker that is ready, and has begun the first of what was submitted together.
